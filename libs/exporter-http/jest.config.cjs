@@ -1,0 +1,1 @@
+module.exports = require('../../jest.preset.cjs')('exporter-http', __dirname);

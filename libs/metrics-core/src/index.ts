@@ -1,0 +1,13 @@
+export type {
+  HistogramFamily,
+  HistogramPoint,
+  HistogramType,
+  Labels,
+  MetricFamily,
+  MetricType,
+  ScalarFamily,
+  ScalarPoint,
+  ScalarType,
+  SummaryFamily,
+  SummaryPoint,
+} from './families.ts';
