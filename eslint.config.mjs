@@ -7,7 +7,7 @@ import tseslint from 'typescript-eslint';
 const BOUNDARIES = [
   { sourceTag: 'type:app', onlyDependOnLibsWithTags: ['type:lib', 'type:test-support'] },
   { sourceTag: 'type:lib', onlyDependOnLibsWithTags: ['type:lib', 'type:test-support'] },
-  { sourceTag: 'type:tool', onlyDependOnLibsWithTags: ['type:lib', 'type:test-support'] },
+  { sourceTag: 'type:tool', onlyDependOnLibsWithTags: ['type:lib', 'type:app', 'type:test-support'] },
   { sourceTag: 'type:test-support', onlyDependOnLibsWithTags: ['type:test-support'] },
   { sourceTag: 'layer:ground', onlyDependOnLibsWithTags: ['layer:ground'] },
   { sourceTag: 'layer:domain', onlyDependOnLibsWithTags: ['layer:ground', 'layer:domain'] },
@@ -44,6 +44,16 @@ export default tseslint.config(
       'no-restricted-imports': [
         'error',
         { paths: [{ name: '@llm-monitor/testing', message: 'Test support is for *.spec.ts files only.' }] },
+      ],
+    },
+  },
+  {
+    // The pages that are generated from an app's settings need them, and nothing else of the app.
+    files: ['tools/generate/**/*.ts'],
+    rules: {
+      '@nx/enforce-module-boundaries': [
+        'error',
+        { allow: ['@llm-monitor/*/settings'], depConstraints: BOUNDARIES },
       ],
     },
   },

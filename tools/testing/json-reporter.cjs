@@ -9,7 +9,9 @@ module.exports = class JsonReporter {
 
   onRunComplete(_contexts, results) {
     const skipped = results.testResults.flatMap((suite) =>
-      suite.testResults.filter((test) => test.status === 'pending').map((test) => test.fullName),
+      suite.testResults
+        .filter((test) => test.status === 'pending' || test.status === 'todo')
+        .map((test) => test.fullName),
     );
     fs.mkdirSync(path.dirname(this.file), { recursive: true });
     fs.writeFileSync(

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Checks that Node is new enough and installs the packages of package-lock.json when they are missing or
+# out of date. Says nothing when there is nothing to do; npm's own output is shown only when it fails.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+for program in node npm; do
+  if ! command -v "$program" >/dev/null; then
+    echo "$program is not installed: install Node.js 20.19 or newer with npm, then run make again." >&2
+    exit 1
+  fi
+done
+
+node -e '
+  var wanted = require("./package.json").engines.node.match(/\d+/g).map(Number);
+  var found = process.versions.node.split(".").map(Number);
+  if (found[0] > wanted[0] || (found[0] === wanted[0] && found[1] >= wanted[1])) process.exit(0);
+  console.error("Node.js " + process.versions.node + " is too old: install " + wanted.join(".") +
+    " or newer (.nvmrc names the version the project is developed with), then run make again.");
+  process.exit(1);
+'
+
+# npm writes this file last, so that an interrupted install is seen as missing.
+if [ node_modules/.package-lock.json -nt package-lock.json ]; then exit 0; fi
+
+echo 'Installing packages (npm ci) ...'
+mkdir -p .cache
+# Development packages are wanted even where NODE_ENV=production is set: they build the apps.
+if ! npm ci --include=dev --no-audit --no-fund --no-progress >.cache/npm-ci.log 2>&1 </dev/null; then
+  cat .cache/npm-ci.log >&2
+  echo 'npm ci failed: its output is above and in .cache/npm-ci.log. Is the package registry reachable?' >&2
+  exit 1
+fi
