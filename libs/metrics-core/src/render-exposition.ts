@@ -1,0 +1,139 @@
+import type { HistogramPoint, MetricFamily, ScalarPoint, SummaryPoint } from './families.ts';
+import { lowerForPrinting, type LowerOptions, type PrintableFamily } from './lower-families.ts';
+import type { ExpositionFormat } from './parse-exposition.ts';
+
+/** The Content-Type of each format. */
+export const contentTypes = {
+  text: 'text/plain; version=0.0.4; charset=utf-8',
+  openmetrics: 'application/openmetrics-text; version=1.0.0; charset=utf-8',
+} as const satisfies Record<ExpositionFormat, string>;
+
+/**
+ * Writes families as an exposition that Prometheus accepts, whatever they hold: what the format cannot say is lowered
+ * or left out as `lowerFamilies` tells.
+ */
+export function renderExposition(
+  families: readonly MetricFamily[],
+  format: ExpositionFormat,
+  options: LowerOptions = {},
+): string {
+  const parts = lowerForPrinting(families, format, options).printable.map((family) =>
+    printFamily(family, format),
+  );
+  if (format === 'openmetrics') parts.push('# EOF\n');
+  return parts.join('');
+}
+
+/** A number as both formats write it, and as `parseExposition` reads it back to the last bit. */
+export function formatNumber(value: number): string {
+  if (value === Infinity) return '+Inf';
+  if (value === -Infinity) return '-Inf';
+  return Object.is(value, -0) ? '-0' : `${value}`;
+}
+
+function printFamily(printable: PrintableFamily, format: ExpositionFormat): string {
+  const { family, labelTexts } = printable;
+  const head = printHead(printable, format);
+  switch (family.type) {
+    case 'histogram':
+    case 'gaugehistogram': {
+      const printPoint = histogramPrinter(family.name, family.type === 'gaugehistogram' ? 'g' : '', format);
+      return family.points.reduce(
+        (text, point, index) => text + printPoint(point, labelTexts[index] ?? ''),
+        head,
+      );
+    }
+    case 'summary':
+      return family.points.reduce(
+        (text, point, index) => text + printSummary(family.name, point, labelTexts[index] ?? '', format),
+        head,
+      );
+    default:
+      return family.points.reduce(
+        (text, point, index) => text + printScalar(family.name, point, labelTexts[index] ?? '', format),
+        head,
+      );
+  }
+}
+
+function printHead({ family, headName }: PrintableFamily, format: ExpositionFormat): string {
+  const typeWord = format === 'text' && family.type === 'unknown' ? 'untyped' : family.type;
+  const help = family.help === '' ? '' : `# HELP ${headName} ${escapeHelp(family.help, format)}\n`;
+  const unit = family.unit === undefined ? '' : `# UNIT ${headName} ${family.unit}\n`;
+  return `${help}# TYPE ${headName} ${typeWord}\n${unit}`;
+}
+
+function printScalar(name: string, point: ScalarPoint, labelText: string, format: ExpositionFormat): string {
+  return `${name}${braced(labelText)} ${formatNumber(point.value)}${ending(point.timestampSeconds, format)}`;
+}
+
+/** Prints the points of one family; the bounds, which nearly all of them share, are spelled once. */
+function histogramPrinter(
+  name: string,
+  suffixPrefix: '' | 'g',
+  format: ExpositionFormat,
+): (point: HistogramPoint, labelText: string) => string {
+  let bounds: readonly number[] | undefined;
+  let spelled: string[] = [];
+  return (point, labelText) => {
+    if (point.bounds !== bounds) {
+      bounds = point.bounds;
+      spelled = bounds.map((bound) => `${spellBound(bound, format)}"} `);
+    }
+    const end = ending(point.timestampSeconds, format);
+    const start = `${name}_bucket{${labelText === '' ? '' : `${labelText},`}le="`;
+    let text = '';
+    for (let index = 0; index < spelled.length; index++) {
+      text += start + spelled[index] + formatNumber(point.counts[index] ?? 0) + end;
+    }
+    return text + printTotals(`${name}_${suffixPrefix}`, point, braced(labelText), end);
+  };
+}
+
+function printSummary(
+  name: string,
+  point: SummaryPoint,
+  labelText: string,
+  format: ExpositionFormat,
+): string {
+  const end = ending(point.timestampSeconds, format);
+  const start = `${name}{${labelText === '' ? '' : `${labelText},`}quantile="`;
+  const quantiles = point.quantiles.map(
+    (quantile, index) =>
+      `${start}${spellBound(quantile, format)}"} ${formatNumber(point.values[index] ?? NaN)}${end}`,
+  );
+  return quantiles.join('') + printTotals(`${name}_`, point, braced(labelText), end);
+}
+
+function printTotals(
+  prefix: string,
+  { sum, count }: { readonly sum?: number; readonly count?: number },
+  labels: string,
+  end: string,
+): string {
+  return (
+    (sum === undefined ? '' : `${prefix}sum${labels} ${formatNumber(sum)}${end}`) +
+    (count === undefined ? '' : `${prefix}count${labels} ${formatNumber(count)}${end}`)
+  );
+}
+
+function braced(labelText: string): string {
+  return labelText === '' ? '' : `{${labelText}}`;
+}
+
+/** The end of a sample line: milliseconds in Prometheus text, seconds in OpenMetrics. */
+function ending(timestampSeconds: number | undefined, format: ExpositionFormat): string {
+  if (timestampSeconds === undefined) return '\n';
+  return format === 'text' ? ` ${Math.round(timestampSeconds * 1000)}\n` : ` ${timestampSeconds}\n`;
+}
+
+/** OpenMetrics asks for a float in `le` and `quantile`: `1.0`, where Prometheus text has `1`. */
+function spellBound(bound: number, format: ExpositionFormat): string {
+  const text = formatNumber(bound);
+  return format === 'openmetrics' && /^-?\d+$/.test(text) ? `${text}.0` : text;
+}
+
+function escapeHelp(help: string, format: ExpositionFormat): string {
+  const escaped = help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
+  return format === 'openmetrics' ? escaped.replaceAll('"', '\\"') : escaped;
+}

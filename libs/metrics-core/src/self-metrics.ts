@@ -1,0 +1,155 @@
+import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+import type { CountDroppedSeries } from './cardinality-guard.ts';
+import type { CollectorMetrics } from './collector-runner.ts';
+import type { MetricFamily } from './families.ts';
+import { parseExposition, type ExpositionFormat } from './parse-exposition.ts';
+import { renderExposition } from './render-exposition.ts';
+
+/** One metric that every app has of itself. */
+export interface SelfFamily {
+  readonly name: string;
+  readonly type: 'counter' | 'gauge';
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly unit?: string;
+}
+
+/** The monitor's metrics of itself, in every app: the one list that the registry and the docs are made from. */
+export const selfFamilies = [
+  {
+    name: 'llm_monitor_build_info',
+    type: 'gauge',
+    help: 'Which app this is, and its version. Always 1.',
+    labels: ['app', 'version'],
+  },
+  {
+    name: 'llm_monitor_collector_success',
+    type: 'gauge',
+    help: 'Whether the last run of the collector gave families (1) or an error (0).',
+    labels: ['collector'],
+  },
+  {
+    name: 'llm_monitor_collector_duration_seconds',
+    type: 'gauge',
+    help: 'How long the last run of the collector took; for one that hangs, how long it has been hanging.',
+    labels: ['collector'],
+    unit: 'seconds',
+  },
+  {
+    name: 'llm_monitor_collector_last_success_timestamp_seconds',
+    type: 'gauge',
+    help: 'When the collector last gave families, as Unix time. Absent until it did.',
+    labels: ['collector'],
+    unit: 'seconds',
+  },
+  {
+    name: 'llm_monitor_collector_errors_total',
+    type: 'counter',
+    help: 'Runs of the collector that gave an error, by reason.',
+    labels: ['collector', 'reason'],
+  },
+  {
+    name: 'llm_monitor_dropped_series_total',
+    type: 'counter',
+    help: 'Series of a source that were left out, by reason.',
+    labels: ['source', 'reason'],
+  },
+] as const satisfies readonly SelfFamily[];
+
+export interface SelfMetrics {
+  /** For what an app counts of itself besides, with prom-client's own means. */
+  readonly registry: Registry;
+  /** Where a collector runner reports. */
+  readonly collectors: CollectorMetrics;
+  /** Where a cardinality guard reports. A collector that is forgotten takes its source's series along. */
+  readonly countDroppedSeries: CountDroppedSeries;
+  /** All metrics of the registry as families. */
+  families(): Promise<MetricFamily[]>;
+}
+
+/** Gauges of prom-client that end like counters, which promtool refuses; the same figures are there by type as well. */
+const MISNAMED_GAUGES = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+] as const;
+
+/** The metrics of this process: what Node.js says of itself under prom-client's names, and `selfFamilies`. */
+export function createSelfMetrics({ app, version }: { app: string; version: string }): SelfMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED_GAUGES) registry.removeSingleMetric(name);
+  const [build, success, duration, lastSuccess, errors, dropped] = selfFamilies;
+  gauge(registry, build).set({ app, version }, 1);
+  const successGauge = gauge(registry, success);
+  const durationGauge = gauge(registry, duration);
+  const lastSuccessGauge = gauge(registry, lastSuccess);
+  const errorCounter = counter(registry, errors);
+  const droppedCounter = counter(registry, dropped);
+  const errorReasons = new ReasonMemory();
+  const dropReasons = new ReasonMemory();
+
+  return {
+    registry,
+    collectors: {
+      succeeded(collector, durationSeconds, unixSeconds) {
+        successGauge.set({ collector }, 1);
+        durationGauge.set({ collector }, durationSeconds);
+        lastSuccessGauge.set({ collector }, unixSeconds);
+      },
+      failed(collector, reason, durationSeconds) {
+        successGauge.set({ collector }, 0);
+        durationGauge.set({ collector }, durationSeconds);
+        errorReasons.add(collector, reason);
+        errorCounter.inc({ collector, reason });
+      },
+      forget(collector) {
+        for (const metric of [successGauge, durationGauge, lastSuccessGauge]) metric.remove({ collector });
+        for (const reason of errorReasons.take(collector)) errorCounter.remove({ collector, reason });
+        for (const reason of dropReasons.take(collector))
+          droppedCounter.remove({ source: collector, reason });
+      },
+    },
+    countDroppedSeries(source, reason, series) {
+      dropReasons.add(source, reason);
+      droppedCounter.inc({ source, reason }, series);
+    },
+    async families() {
+      return parseExposition(await registry.metrics(), { format: 'text' }).families;
+    },
+  };
+}
+
+/** One exposition of ours and of the process's own metrics, in one format. */
+export async function renderWith(
+  families: readonly MetricFamily[],
+  selfMetrics: Pick<SelfMetrics, 'families'>,
+  format: ExpositionFormat,
+): Promise<string> {
+  return renderExposition([...families, ...(await selfMetrics.families())], format);
+}
+
+function gauge(registry: Registry, { name, help, labels }: SelfFamily): Gauge {
+  return new Gauge({ name, help, labelNames: [...labels], registers: [registry] });
+}
+
+function counter(registry: Registry, { name, help, labels }: SelfFamily): Counter {
+  return new Counter({ name, help, labelNames: [...labels], registers: [registry] });
+}
+
+/** Which reasons were counted for whom: prom-client removes a series only by all of its labels. */
+class ReasonMemory {
+  private readonly reasons = new Map<string, Set<string>>();
+
+  add(owner: string, reason: string): void {
+    const known = this.reasons.get(owner);
+    if (known === undefined) this.reasons.set(owner, new Set([reason]));
+    else known.add(reason);
+  }
+
+  take(owner: string): Iterable<string> {
+    const known = this.reasons.get(owner) ?? [];
+    this.reasons.delete(owner);
+    return known;
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * How fast an exposition is read, mapped and written, beside the usual packages: parse-prometheus-text-format to read
+ * and prom-client to write. Both go from the bytes of an answer to bytes again, in turn in one run.
+ *
+ *   node tools/bench/parse.mjs [--megabytes 5] [--rounds 15] [--check]
+ *
+ * `--check` ends with 1 when a budget is missed.
+ */
+import { Buffer } from 'node:buffer';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+import { vllmExposition } from './parse-vllm-exposition.mjs';
+
+const BUDGET = { megabytesPerSecond: 60, timesAsFast: 4 };
+/** The baseline takes long: a few rounds of it tell enough. */
+const BASELINE_ROUNDS = 5;
+const WARM_UP_ROUNDS = 3;
+
+const { values: settings } = parseArgs({
+  options: {
+    megabytes: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '15' },
+    check: { type: 'boolean', default: false },
+  },
+});
+
+const { parseExposition, renderExposition } = await bundled('libs/metrics-core/src/index.ts');
+const { parsePrometheusTextFormat, Registry } = packages();
+
+const body = Buffer.from(vllmExposition(Number(settings.megabytes) * 1e6));
+const metrics = promClientMetrics(mapFamilies(parseExposition(body.toString('utf8')).families));
+const rounds = Number(settings.rounds);
+const cpu = { ours: [], theirs: [] };
+const results = { decode: [], parse: [], map: [], render: [], encode: [], ours: [], theirs: [] };
+for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
+  const ours = runOurs(body);
+  if (round >= 0) for (const [step, milliseconds] of Object.entries(ours)) results[step].push(milliseconds);
+  if (round >= -1 && round < BASELINE_ROUNDS) {
+    const milliseconds = await runTheirs(body, metrics);
+    if (round >= 0) results.theirs.push(milliseconds);
+  }
+}
+report();
+
+/** One answer through our library, in milliseconds a step. */
+function runOurs(bytes) {
+  const marks = [performance.now()];
+  const mark = (value) => {
+    marks.push(performance.now());
+    return value;
+  };
+  const text = mark(bytes.toString('utf8'));
+  const { families } = mark(parseExposition(text));
+  const mapped = mark(mapFamilies(families));
+  const rendered = mark(renderExposition(mapped, 'text'));
+  const out = mark(Buffer.from(rendered));
+  if (out.length < bytes.length / 2) throw new Error('much of the exposition is missing');
+  const [decode, parse, map, render, encode] = marks.slice(1).map((end, index) => end - marks[index]);
+  return { decode, parse, map, render, encode, ours: marks.at(-1) - marks[0] };
+}
+
+/** What stands between reading and writing: here each series gets the label of its server, and each family our prefix. */
+function mapFamilies(families) {
+  return families.map((family) => ({
+    ...family,
+    name: family.name.replace('vllm:', 'llm_'),
+    points: family.points.map((point) => ({ ...point, labels: { server: 'bench', ...point.labels } })),
+  }));
+}
+
+/**
+ * The same by the usual packages, in milliseconds. The parser runs histograms that differ in their labels into one, so
+ * what it reads cannot be written: prom-client gets the right series instead, made ready beforehand, outside the time.
+ */
+async function runTheirs(bytes, metrics) {
+  const start = performance.now();
+  if (parsePrometheusTextFormat(bytes.toString('utf8')).length === 0) throw new Error('nothing was read');
+  const registry = new Registry();
+  for (const metric of metrics) registry.registerMetric(metric);
+  const out = Buffer.from(await registry.metrics());
+  if (out.length < bytes.length / 2) throw new Error('much of the exposition is missing');
+  return performance.now() - start;
+}
+
+/** Families as prom-client takes them from a metric of one's own. */
+function promClientMetrics(families) {
+  return families.map(({ name, help, type, points }) => {
+    const values = points.flatMap((point) => promClientValues(name, point));
+    return { name, get: () => Promise.resolve({ name, help, type, values }) };
+  });
+}
+
+function promClientValues(name, { labels, value, bounds, counts, sum, count }) {
+  if (bounds === undefined) return [{ labels, value }];
+  const buckets = bounds.map((bound, index) => {
+    const le = bound === Infinity ? '+Inf' : bound;
+    return { metricName: `${name}_bucket`, labels: { ...labels, le }, value: counts[index] };
+  });
+  const totals = [
+    { metricName: `${name}_sum`, labels, value: sum },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
+  return [...buckets, ...totals];
+}
+
+function report() {
+  const ours = median(results.ours);
+  const theirs = median(results.theirs);
+  const megabytesPerSecond = body.length / 1e3 / ours;
+  const timesAsFast = theirs / ours;
+  const rows = ['decode', 'parse', 'map', 'render', 'encode'].map((step) => [
+    `  ${step}`,
+    median(results[step]),
+  ]);
+  console.log(
+    `exposition ${(body.length / 1e6).toFixed(2)} MB, node ${process.version}, median of ${rounds} rounds`,
+  );
+  for (const [name, milliseconds] of [
+    ['ours', ours],
+    ...rows,
+    ['parse-prometheus-text-format + prom-client', theirs],
+  ]) {
+    const speed = `${(body.length / 1e3 / milliseconds).toFixed(1)} MB/s`;
+    console.log(`${name.padEnd(44)} ${milliseconds.toFixed(1).padStart(8)} ms ${speed.padStart(13)}`);
+  }
+  const verdict = (isMet) => (isMet ? 'ok' : 'MISSED');
+  const isFast = megabytesPerSecond >= BUDGET.megabytesPerSecond;
+  const isFaster = timesAsFast >= BUDGET.timesAsFast;
+  console.log(
+    `budget ${BUDGET.megabytesPerSecond} MB/s: ${megabytesPerSecond.toFixed(1)} ${verdict(isFast)}`,
+  );
+  console.log(`budget ${BUDGET.timesAsFast} x as fast: ${timesAsFast.toFixed(1)} ${verdict(isFaster)}`);
+  if (settings.check && !(isFast && isFaster)) process.exitCode = 1;
+}
+
+function median(numbers) {
+  const sorted = numbers.toSorted((low, high) => low - high);
+  return sorted[Math.floor(sorted.length / 2)];
+}
+
+async function bundled(entry) {
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  const directory = mkdtempSync(path.join(tmpdir(), 'bench-'));
+  try {
+    const outfile = path.join(directory, 'bundle.cjs');
+    const entryPoints = [path.join(root, entry)];
+    await build({ entryPoints, outfile, bundle: true, platform: 'node', target: 'node20', format: 'cjs' });
+    return createRequire(pathToFileURL(outfile))(outfile);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+function packages() {
+  const require = createRequire(import.meta.url);
+  const { Registry } = require('prom-client');
+  const parser = require('parse-prometheus-text-format');
+  return { Registry, parsePrometheusTextFormat: parser.default ?? parser };
+}
