@@ -12,6 +12,7 @@ export {
   type SettingsOf,
   type SettingsRule,
   type SettingsTable,
+  type TableValues,
 } from './definition.ts';
 export { byteSize, formatByteSize } from './byte-size.ts';
 export { duration, durationBetween, formatDuration, parseDuration } from './duration.ts';

@@ -12,6 +12,7 @@ export {
   type ListenLimits,
   type ListenOptions,
 } from './listen.ts';
+export { authOf, tlsOf } from './access-settings.ts';
 export { createLogger, type LogLevel } from './logger.ts';
 export type { AnswerMetrics, MetricsAnswer, MetricsRequest } from './metrics-route.ts';
 export { readBody } from './read-body.ts';
