@@ -53,7 +53,7 @@ export default tseslint.config(
     rules: {
       '@nx/enforce-module-boundaries': [
         'error',
-        { allow: ['@llm-monitor/*/settings'], depConstraints: BOUNDARIES },
+        { allow: ['^@llm-monitor/[a-z-]+/settings$'], depConstraints: BOUNDARIES },
       ],
     },
   },

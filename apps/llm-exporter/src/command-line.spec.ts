@@ -64,7 +64,7 @@ describe('the settings of the llm-exporter', () => {
       '--max-concurrent-targets: expected',
       '--tragets',
       'LLM_EXPORTER_TARGETS: ',
-      'put the key into the file',
+      'give the key as the target token',
       'LLM_EXPORTER_TARGET_TOKEN: expected visible ASCII',
       'LLM_EXPORTER_DISCOVERED_TOKEN: is set, and so is LLM_EXPORTER_DISCOVERED_TOKEN_FILE',
       'LLM_EXPORTER_DISCOVERY_INTERVAL: expected a duration',

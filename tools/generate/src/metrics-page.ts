@@ -1,0 +1,50 @@
+import { llmFamilies, type CanonicalFamily } from '@llm-monitor/engines';
+import { httpFamilies } from '@llm-monitor/exporter-http';
+import { parseIssueKinds, selfFamilies } from '@llm-monitor/metrics-core';
+
+import { code, codes, GENERATED, table } from './markdown.ts';
+
+interface Described {
+  readonly type: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly openTelemetry?: string;
+}
+
+/** docs/metrics.md: every metric there is, with its definition. */
+export function metricsPage(): string {
+  const llm = Object.entries(llmFamilies as Record<string, CanonicalFamily>);
+  const self = [...selfFamilies, ...httpFamilies].map((family): [string, Described] => [family.name, family]);
+  return [
+    GENERATED,
+    '# Metrics',
+    'Units are base units: seconds, bytes, tokens, ratios from 0 to 1. A counter ends in `_total`, a fact in `_info`. A value that is not known is a series that is not there, never 0 or NaN. Histograms keep the bounds of the engine: across engines, `histogram_quantile` needs `by (le, engine)`. Counters are passed on as the engine prints them, with its restarts.',
+    '## Engines',
+    'Each of these has the labels `server` (the configured or discovered name, unique) and `engine`, and those named here where the engine says them. `model` is the served name; `replica` is there only when there is more than one.',
+    familyTable(llm),
+    'Kinds of `llm_source_parse_issues`:',
+    table(
+      ['kind', 'what happens', 'meaning'],
+      Object.entries(parseIssueKinds)
+        .filter(([, { effect }]) => effect !== 'ignored')
+        .map(([kind, { effect, description }]) => [code(kind), effect, description]),
+    ),
+    'and, of values that were left out: `negative`, `ratio_above_one`, `other_type` (the engine prints another type under this name), `unequal_buckets` (histograms that cannot be added).',
+    '## The monitor itself',
+    'The same in every app, beside the process metrics of prom-client (`process_*`, `nodejs_*`).',
+    familyTable(self),
+  ].join('\n\n');
+}
+
+function familyTable(families: readonly (readonly [string, Described])[]): string {
+  return table(
+    ['metric', 'type', 'labels', 'meaning', 'OpenTelemetry'],
+    families.map(([name, { type, help, labels, openTelemetry }]) => [
+      code(name),
+      type,
+      codes(labels) || '–',
+      help,
+      openTelemetry ?? '–',
+    ]),
+  );
+}
