@@ -4,7 +4,7 @@ import prettier from 'eslint-config-prettier';
 import tseslint from 'typescript-eslint';
 
 /** Which project may import which: the house of the design, as lint. */
-const BOUNDARIES = [
+export const BOUNDARIES = [
   { sourceTag: 'type:app', onlyDependOnLibsWithTags: ['type:lib', 'type:test-support'] },
   { sourceTag: 'type:lib', onlyDependOnLibsWithTags: ['type:lib', 'type:test-support'] },
   { sourceTag: 'type:tool', onlyDependOnLibsWithTags: ['type:lib', 'type:app', 'type:test-support'] },
@@ -44,16 +44,6 @@ export default tseslint.config(
       'no-restricted-imports': [
         'error',
         { paths: [{ name: '@llm-monitor/testing', message: 'Test support is for *.spec.ts files only.' }] },
-      ],
-    },
-  },
-  {
-    // The pages that are generated from an app's settings need them, and nothing else of the app.
-    files: ['tools/generate/**/*.ts'],
-    rules: {
-      '@nx/enforce-module-boundaries': [
-        'error',
-        { allow: ['^@llm-monitor/[a-z-]+/settings$'], depConstraints: BOUNDARIES },
       ],
     },
   },

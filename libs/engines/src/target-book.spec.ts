@@ -223,6 +223,27 @@ describe('a configured target', () => {
     });
   });
 
+  it('keeps the name of its engine while it is down, and is asked anew what it is', async () => {
+    const server = await serve(VLLM);
+    const test = stage({ configured: [{ server: 'mine', endpoint: { url: server.url } }] });
+    await readAll(test.book);
+    await server.close();
+    const [down] = await readAll(test.book);
+    expect(down?.families[0]?.points).toEqual([{ labels: { server: 'mine', engine: 'vllm' }, value: 0 }]);
+    const [again] = await readAll(test.book);
+    expect(again?.families[0]?.points).toEqual([{ labels: { server: 'mine', engine: 'vllm' }, value: 0 }]);
+  });
+
+  it('is read once for two that ask at the same time', async () => {
+    const server = await serve(VLLM);
+    const { book } = stage({
+      configured: [{ server: 'mine', endpoint: { url: server.url }, engine: 'vllm' }],
+    });
+    const [one, other] = await Promise.all([readAll(book), readAll(book)]);
+    expect(one[0]).toBe(other[0]);
+    expect(server.requests.filter((each) => each === 'GET /metrics')).toHaveLength(1);
+  });
+
   it('on this host is not discovered a second time', async () => {
     const server = await serve(VLLM);
     const test = stage({

@@ -81,6 +81,9 @@ interface Entry {
   inode?: string;
   present: boolean;
   detection: Detection | undefined;
+  /** Its last reading failed, and its engine was not given: it may be another by now. */
+  isInDoubt: boolean;
+  underWay: Promise<EngineReading> | undefined;
   /** A configured target that answered as no engine, and when it is asked again. */
   stranger: { readonly error: TargetError; readonly tries: number; readonly nextAt: number } | undefined;
   reader: ReadEngine | undefined;
@@ -134,7 +137,7 @@ export class TargetBook {
   collectors(): TargetCollector[] {
     return [...this.entries.values()].map((entry) => ({
       server: entry.target.server,
-      read: (signal) => this.read(entry, signal),
+      read: (signal) => this.readOnce(entry, signal),
     }));
   }
 
@@ -146,7 +149,7 @@ export class TargetBook {
       [...this.entries.values()].find(({ target }) => target.endpoint.url.replace(/\/$/, '') === wanted);
     return entry === undefined
       ? undefined
-      : { server: entry.target.server, read: (signal) => this.read(entry, signal) };
+      : { server: entry.target.server, read: (signal) => this.readOnce(entry, signal) };
   }
 
   /** The families of a target whose reading did not come back at all: down, by the clock of who asked. */
@@ -183,6 +186,8 @@ export class TargetBook {
       since: this.parts.now(),
       present: true,
       detection,
+      isInDoubt: false,
+      underWay: undefined,
       stranger: undefined,
       reader: undefined,
       toldMissing: '',
@@ -302,6 +307,14 @@ export class TargetBook {
     return `${wanted}-${new URL(url).hostname.replace(/[[\]]/g, '')}`;
   }
 
+  /** Whoever asks while a target is being read gets that reading: an engine never has two of ours in hand. */
+  private readOnce(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
+    entry.underWay ??= this.read(entry, signal).finally(() => {
+      entry.underWay = undefined;
+    });
+    return entry.underWay;
+  }
+
   private async read(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
     const reading = await this.attempt(entry, signal);
     const wasDown = entry.lastReading?.up === false;
@@ -315,8 +328,8 @@ export class TargetBook {
     } else {
       if (error !== undefined && entry.lastError?.reason !== error.reason)
         this.tell('failed', entry, error.message);
-      // Something else may sit there next time: what it is, is asked anew.
-      if (entry.target.engine === undefined && entry.origin === 'configured') entry.detection = undefined;
+      // Something else may sit there next time: what it is, is asked anew. Until then it keeps its name.
+      entry.isInDoubt = entry.target.engine === undefined && entry.origin === 'configured';
     }
     if (error !== undefined) {
       entry.lastError = { reason: error.reason, message: error.message, at: this.parts.now() };
@@ -325,8 +338,9 @@ export class TargetBook {
   }
 
   private async attempt(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
-    const detection = entry.detection ?? (await this.detect(entry, signal));
-    if (detection instanceof TargetError) return unreachable(entry, detection);
+    const isKnown = entry.detection !== undefined && !entry.isInDoubt;
+    const detection = isKnown ? entry.detection : await this.detect(entry, signal);
+    if (detection instanceof TargetError || detection === undefined) return unreachable(entry, detection);
     if (entry.reader === undefined || entry.detection?.engine !== detection.engine) {
       entry.reader = createEngineReader({
         adapter: adapterOf(detection.engine),
@@ -338,6 +352,7 @@ export class TargetBook {
       });
     }
     entry.detection = detection;
+    entry.isInDoubt = false;
     return entry.reader(signal);
   }
 

@@ -45,7 +45,8 @@ export function followConnections(server: Server, usesTls: boolean): Connections
   });
 
   function closeIdle(): void {
-    for (const socket of sockets) if (!running.has(socket)) socket.destroySoon();
+    // Once is enough, and each call would wait for the end of what is written with a listener of its own.
+    for (const socket of sockets) if (!running.has(socket) && !socket.writableEnded) socket.destroySoon();
   }
   server.closeIdleConnections = () => {
     if (isDraining) closeIdle();

@@ -1,0 +1,248 @@
+import { createHash } from 'node:crypto';
+
+import {
+  promtoolPath,
+  promtoolReason,
+  runPromtoolCheck,
+  startFakeServer,
+  type FakeServer,
+} from '@llm-monitor/testing';
+
+import {
+  candidate,
+  fixtureAnswers,
+  serverIn,
+  startTestMonitor,
+  statesOf,
+  type TestMonitor,
+} from './test-monitor.ts';
+
+const VLLM = 'vllm-0.4-v0.http';
+const ends: (() => Promise<void>)[] = [];
+
+async function start(...parts: Parameters<typeof startTestMonitor>): Promise<TestMonitor> {
+  const started = await startTestMonitor(...parts);
+  ends.push(() => started.monitor.stop(0));
+  return started;
+}
+
+async function fake(...parts: Parameters<typeof startFakeServer>): Promise<FakeServer> {
+  const server = await startFakeServer(...parts);
+  ends.push(() => server.close());
+  return server;
+}
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+describe('a server on this host', () => {
+  it('is found by itself and shown with its figures', async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    const { monitor, state } = await start({}, () =>
+      Promise.resolve({ ask: [candidate(engine.url)], passedOver: [] }),
+    );
+    await monitor.firstLook;
+    expect(serverIn(await state(), `vllm-${engine.port}`)).toMatchObject({
+      engine: 'vLLM',
+      models: ['mistralai/Mistral-7B-Instruct-v0.2'],
+      state: { level: 'serving', word: 'Serving' },
+      running: { value: 4 },
+      waiting: { value: 1 },
+      kvCache: { text: '97', unit: '%' },
+      problem: '',
+    });
+  });
+
+  it('appears on a page that is open already', async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    let ask: ReturnType<typeof candidate>[] = [];
+    const { monitor, get } = await start({}, () => Promise.resolve({ ask, passedOver: [] }));
+    await monitor.firstLook;
+    const states = statesOf(await get('/api/events'));
+    expect((await states.next()).value).toMatchObject({ headline: 'No LLM server found', servers: [] });
+    ask = [candidate(engine.url)];
+    await monitor.watch.discover();
+    for await (const state of states) if (state.servers[0]?.running.value === 4) break;
+    expect.assertions(1);
+  });
+
+  it('that is gone is shown as down with its last word, not left out', async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    let ask = [candidate(engine.url)];
+    const { monitor, state } = await start({}, () => Promise.resolve({ ask, passedOver: [] }));
+    await monitor.firstLook;
+    await engine.close();
+    ask = [];
+    await monitor.watch.discover();
+    await monitor.watch.readAll();
+    const { headline, servers } = await state();
+    expect(headline).toBe('1 LLM server, 1 down');
+    expect(servers[0]).toMatchObject({
+      state: { level: 'down', word: 'Down' },
+      running: { text: '–', reason: 'the server does not answer' },
+    });
+    expect(servers[0]?.problem).toContain(`${engine.url}/metrics refused the connection`);
+  });
+
+  it('that is no engine is left alone, and the page says so', async () => {
+    const stranger = await fake({ '/': '<html>nginx</html>' });
+    const { monitor, state } = await start({}, () =>
+      Promise.resolve({
+        ask: [candidate(stranger.url, false)],
+        passedOver: [{ socket: { address: '::', port: 9001, inode: '9' }, why: 'an inner port' }],
+      }),
+    );
+    await monitor.firstLook;
+    const { servers, search } = await state();
+    expect(servers).toEqual([]);
+    expect(search.leftAlone).toEqual([
+      { address: '[::]:9001', why: 'an inner port' },
+      {
+        address: `127.0.0.1:${stranger.port}`,
+        why: 'process 7 runs vllm; answers as none of the engines it could be',
+      },
+    ]);
+    expect(search.sought.find(({ title }) => title === 'vLLM')).toMatchObject({ ports: '8000' });
+    expect(search).toMatchObject({ discovery: true, isBlind: false });
+  });
+
+  it('cannot be found where the host does not tell its sockets, and the page says so', async () => {
+    const { monitor, state } = await start({}, () => Promise.resolve(undefined));
+    await monitor.firstLook;
+    expect((await state()).search.isBlind).toBe(true);
+  });
+});
+
+it('shows one server while another hangs, which has its own deadline', async () => {
+  const engine = await fake(fixtureAnswers(VLLM));
+  const hung = await fake(() => undefined);
+  const { monitor, stateWhere, get } = await start({
+    TARGETS: `good=${engine.url},hung=vllm+${hung.url}`,
+    READ_TIMEOUT: '20s',
+  });
+  const state = await stateWhere(({ servers }) => servers.some(({ running }) => running.value === 4));
+  expect(serverIn(state, 'good').state.word).toBe('Serving');
+  expect(serverIn(state, 'hung').state.word).toBe('Reading');
+  void monitor.watch.readAll();
+  expect(hung.requests).toHaveLength(1);
+  expect((await get('/-/healthy')).status).toBe(200);
+});
+
+it('tells what is wrong with a target, and how to mend it', async () => {
+  const stranger = await fake({ '/': 'hello' });
+  const { monitor, state } = await start({ TARGETS: `chat=${stranger.url}` });
+  await monitor.watch.readAll();
+  const { problem, engine } = serverIn(await state(), 'chat');
+  expect(problem).toContain('answers as no engine that is known: is it the right port?');
+  expect(engine).toBe('');
+});
+
+describe('the page', () => {
+  it('allows nothing but itself and asking its own server', async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    const { monitor, get } = await start({ TARGETS: `chat=${engine.url}` });
+    await monitor.watch.readAll();
+    const answer = await get('/');
+    const html = await answer.text();
+    const [style = ''] = /(?<=<style>).*?(?=<\/style>)/s.exec(html) ?? [];
+    const [script = ''] = /(?<=<script>).*?(?=<\/script>)/s.exec(html) ?? [];
+    const hash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
+    expect(answer.headers.get('content-security-policy')?.split('; ')).toEqual([
+      "default-src 'none'",
+      `style-src ${hash(style)}`,
+      `script-src ${hash(script)}`,
+      "connect-src 'self'",
+      "img-src 'self' data:",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ]);
+    expect(html).toContain('mistralai/Mistral-7B-Instruct-v0.2');
+  });
+
+  it('names no address outside, and has no inline style or handler that its policy would refuse', async () => {
+    const { get } = await start({ TARGETS: 'chat=http://127.0.0.1:9' });
+    const html = await (await get('/')).text();
+    const addresses = [...html.matchAll(/(?:src|href|action|url)\s*[=(]\s*["']?([^"')\s>]*)/g)].map(
+      ([, address]) => address,
+    );
+    expect(new Set(addresses)).toEqual(new Set(['data:,', '/api/state', '/metrics']));
+    expect(html).not.toMatch(/@import|\sstyle=|\son[a-z]+=/);
+  });
+
+  it('holds what a server says of itself as data that cannot end its script', async () => {
+    const answers = fixtureAnswers(VLLM);
+    const renamed = Object.fromEntries(
+      Object.entries(answers).map(([asked, { body }]) => [
+        asked,
+        body.replaceAll('mistralai/', '</script><b>'),
+      ]),
+    );
+    const engine = await fake(renamed);
+    const { monitor, get, state } = await start({ TARGETS: `chat=${engine.url}` });
+    await monitor.watch.readAll();
+    expect(serverIn(await state(), 'chat').models).toEqual(['</script><b>Mistral-7B-Instruct-v0.2']);
+    const html = await (await get('/')).text();
+    expect(html.match(/<\/script>/g)).toHaveLength(2);
+    expect(html).toContain('\\u003c/script>\\u003cb>Mistral');
+  });
+});
+
+describe('/metrics', () => {
+  it('gives every server in one schema, those that are down too, and what the monitor says of itself', async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    const { get } = await start({ TARGETS: `good=vllm+${engine.url},gone=vllm+http://127.0.0.1:9` });
+    const lines = (await (await get('/metrics')).text()).split('\n');
+    expect(lines).toContain('llm_up{server="good",engine="vllm"} 1');
+    expect(lines).toContain('llm_up{server="gone",engine="vllm"} 0');
+    expect(lines).toContain('llm_monitor_build_info{app="monitor",version="0.1.0"} 1');
+    expect(lines).toContain('llm_monitor_collector_success{collector="gone"} 0');
+  });
+
+  const withPromtool = promtoolPath() === undefined ? it.skip : it;
+  const why = promtoolPath() === undefined ? ` (${promtoolReason})` : '';
+  withPromtool(`pleases promtool${why}`, async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    const { get } = await start({ TARGETS: `good=vllm+${engine.url}` });
+    const text = await (await get('/metrics')).text();
+    expect(runPromtoolCheck(text.replace(/^(# (HELP|TYPE) )?(nodejs|process)_.*\n/gm, ''))).toEqual({
+      ok: true,
+      output: '',
+    });
+  });
+});
+
+it('is ready when it has looked once', async () => {
+  let found: (nothing: { ask: []; passedOver: [] }) => void = () => undefined;
+  const { monitor, get } = await start({}, () => new Promise((resolve) => (found = resolve)));
+  expect((await get('/-/ready')).status).toBe(503);
+  found({ ask: [], passedOver: [] });
+  await monitor.firstLook;
+  expect((await get('/-/ready')).status).toBe(200);
+});
+
+it('refuses the seventeenth page that wants to listen, and tells it to ask instead', async () => {
+  const { get } = await start({ TARGETS: 'chat=http://127.0.0.1:9' });
+  const pages = await Promise.all(Array.from({ length: 16 }, () => get('/api/events')));
+  expect(pages.map(({ status }) => status)).toEqual(Array(16).fill(200));
+  expect((await get('/api/events')).status).toBe(503);
+  expect((await get('/api/state')).status).toBe(200);
+});
+
+it('ends open pages when it stops', async () => {
+  const { monitor, get } = await start({ TARGETS: 'chat=http://127.0.0.1:9' });
+  const states = statesOf(await get('/api/events'));
+  await states.next();
+  await monitor.stop(30);
+  for await (const state of states) expect(state.version).toBe('0.1.0');
+});
+
+it('says in one sentence that its port is taken, and how to mend it', async () => {
+  const other = await fake({});
+  await expect(
+    startTestMonitor({ TARGETS: 'chat=http://127.0.0.1:9', PORT: String(other.port) }),
+  ).rejects.toThrow(
+    `Cannot listen on 127.0.0.1 port ${other.port} (EADDRINUSE): another process has that port: stop it`,
+  );
+});

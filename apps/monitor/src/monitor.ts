@@ -1,0 +1,174 @@
+import {
+  chooseCandidates,
+  createEngineCollection,
+  createGet,
+  listeningSockets,
+  TargetBook,
+  type Candidates,
+  type ConfiguredTarget,
+  type TargetEvent,
+} from '@llm-monitor/engines';
+import { authOf, listen, tlsOf, type Listening } from '@llm-monitor/exporter-http';
+import { createCollectorRunner, createSelfMetrics, guardCardinality } from '@llm-monitor/metrics-core';
+import type { Logger } from 'pino';
+
+import { createApp } from './app.ts';
+import { describePage, type PageState } from './describe-page.ts';
+import { LiveEvents } from './live-events.ts';
+import type { Settings } from './settings.ts';
+import { VERSION } from './version.ts';
+import { Watch, type Pace } from './watch.ts';
+
+/** What a look at this host finds; undefined where it does not tell its sockets. */
+export type LookAround = () => Promise<Candidates | undefined>;
+
+export interface MonitorParts {
+  readonly settings: Settings;
+  /** The targets of the settings, with their keys. */
+  readonly configured: readonly ConfiguredTarget[];
+  readonly log: Logger;
+  /** The real host's sockets unless a test gives others. */
+  readonly lookAround?: LookAround;
+  /** Told of what changes with a server. */
+  readonly onEvent?: (event: TargetEvent) => void;
+}
+
+/** What runs: stop it to end. */
+export interface RunningMonitor {
+  readonly listening: Listening;
+  readonly watch: Watch;
+  readonly state: () => PageState;
+  /** Resolves when this host was looked at once, and what was found was read. */
+  readonly firstLook: Promise<void>;
+  stop(graceSeconds: number): Promise<void>;
+}
+
+/** Who asked so recently still looks, though no connection stays open between two questions. */
+const LOOK_LASTS_SECONDS = 10;
+/** Changes that come together are told together. */
+const GATHER_MILLISECONDS = 100;
+const MAX_SERIES_PER_SERVER = 10_000;
+
+/**
+ * Listens, and from then on looks for servers and reads them.
+ * @throws ListenError, TlsSettingsError, AuthSettingsError
+ */
+export async function startMonitor({
+  settings,
+  configured,
+  log,
+  lookAround = lookAtHost,
+  onEvent,
+}: MonitorParts): Promise<RunningMonitor> {
+  const selfMetrics = createSelfMetrics({ app: 'monitor', version: VERSION });
+  const discoveredToken = settings.discoveredToken?.reveal();
+  let isBlind = false;
+  const discover = async (): Promise<Candidates> => {
+    const found = await lookAround();
+    isBlind = found === undefined;
+    return found ?? { ask: [], passedOver: [] };
+  };
+  const book = new TargetBook({
+    configured,
+    ...(settings.discovery ? { discover } : {}),
+    createGet,
+    ...(discoveredToken === undefined ? {} : { discoveredToken }),
+    forgetAfterSeconds: settings.forgetAfter,
+    detectTimeoutSeconds: settings.readTimeout,
+    now: Date.now,
+    ...(onEvent === undefined ? {} : { onEvent }),
+  });
+  const onBug = (err: unknown): void => log.error({ err }, 'reading failed by a bug of the monitor');
+  const collection = createEngineCollection({
+    book,
+    runner: createCollectorRunner({ metrics: selfMetrics.collectors }),
+    guard: (server, families) =>
+      guardCardinality(server, families, MAX_SERIES_PER_SERVER, selfMetrics.countDroppedSeries).families,
+    onBug: (_server, err) => onBug(err),
+  });
+
+  const events = new LiveEvents();
+  const tellSoon = gather(() => events.send(JSON.stringify(state())), GATHER_MILLISECONDS);
+  const watch = new Watch({
+    book,
+    now: Date.now,
+    readTimeoutSeconds: settings.readTimeout,
+    onChange: () => {
+      if (events.count > 0) tellSoon();
+    },
+    onFault: onBug,
+  });
+  const state = (): PageState =>
+    describePage({
+      version: VERSION,
+      servers: watch.servers(),
+      report: book.report(),
+      isBlind,
+      nowSeconds: Date.now() / 1000,
+    });
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  const isWatched = (): boolean =>
+    events.count > 0 || performance.now() - lookedAt < LOOK_LASTS_SECONDS * 1000;
+  const onLook = (): void => {
+    const wasWatched = isWatched();
+    lookedAt = performance.now();
+    if (!wasWatched) watch.hurry();
+  };
+  const pace = (): Pace =>
+    isWatched()
+      ? { readSeconds: settings.interval, discoverSeconds: settings.discoveryInterval }
+      : {
+          readSeconds: settings.idleInterval,
+          discoverSeconds: Math.max(settings.idleInterval, settings.discoveryInterval),
+        };
+
+  let hasLooked = false;
+  const app = createApp({
+    settings,
+    auth: authOf(settings),
+    collection,
+    selfMetrics,
+    events,
+    state,
+    onLook,
+    ready: () =>
+      hasLooked ? { ready: true } : { ready: false, reason: 'the first look for servers is under way' },
+    log,
+  });
+  const listening = await listen(app, {
+    host: settings.host,
+    port: settings.port,
+    ...tlsOf(settings),
+    limits: { requestTimeoutSeconds: settings.requestTimeout },
+  });
+  const firstLook = watch.start(pace).finally(() => {
+    hasLooked = true;
+  });
+  return {
+    listening,
+    watch,
+    state,
+    firstLook,
+    stop: async (graceSeconds) => {
+      watch.stop();
+      await listening.stop(graceSeconds);
+    },
+  };
+}
+
+/** This host's sockets that may be asked, our own left out. */
+async function lookAtHost(): ReturnType<LookAround> {
+  const sockets = await listeningSockets();
+  return sockets === undefined ? undefined : chooseCandidates(sockets, new Set([process.pid]));
+}
+
+/** Calls `act` once, a little after the first of the calls that come together. */
+function gather(act: () => void, milliseconds: number): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      act();
+    }, milliseconds).unref();
+  };
+}

@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { formatProblem, loadSettings } from '@llm-monitor/config';
+
+import { settings } from './settings.ts';
+import { VERSION } from './version.ts';
+
+function problemsOf(env: Readonly<Record<string, string>>): string {
+  const loaded = loadSettings(settings, { env, argv: [], readFile: () => '' });
+  return loaded.ok ? '' : loaded.problems.map(formatProblem).join('\n');
+}
+
+it('takes targets with and without their engine', () => {
+  const env = { MONITOR_TARGETS: 'chat=http://127.0.0.1:8000/,big=vllm+https://gpu-1' };
+  const loaded = loadSettings(settings, { env, argv: [], readFile: () => '' });
+  expect(loaded.ok && loaded.values.targets).toEqual([
+    { name: 'chat', value: { url: 'http://127.0.0.1:8000' } },
+    { name: 'big', value: { url: 'https://gpu-1', engine: 'vllm' } },
+  ]);
+});
+
+it.each([
+  [{ MONITOR_TARGETS: 'chat=127.0.0.1:8000' }, 'an address such as http://host:8000'],
+  [{ MONITOR_TARGETS: 'chat=vlm+http://a' }, 'there is no engine "vlm"; did you mean vllm?'],
+  [{ MONITOR_TARGETS: 'chat=http://a?x=1' }, 'a base address has no query'],
+  [{ MONITOR_TARGETS: 'chat=http://a,other=http://a/' }, 'MONITOR_TARGETS has http://a under several names'],
+  [{ MONITOR_DISCOVERY: 'no' }, 'so there is nothing to watch'],
+  [{ MONITOR_INTERVAL: '20s', MONITOR_IDLE_INTERVAL: '10s' }, 'no reason to read more often'],
+  [{ MONITOR_READ_TIMEOUT: '30s' }, 'would cost the whole of /metrics'],
+  [{ MONITOR_INTERVAL: '60s' }, 'of at most 40s'],
+])('refuses %j and says why', (env, reason) => {
+  expect(problemsOf(env)).toContain(reason);
+});
+
+it('accepts no settings at all', () => {
+  expect(problemsOf({})).toBe('');
+});
+
+it('has the version of its package', () => {
+  const text = readFileSync(path.resolve(__dirname, '../package.json'), 'utf8');
+  expect(JSON.parse(text)).toMatchObject({ version: VERSION });
+});

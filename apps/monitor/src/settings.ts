@@ -1,0 +1,96 @@
+import {
+  boolean,
+  defineSettings,
+  durationBetween,
+  httpSettings,
+  nameValueList,
+  secretText,
+  type SettingsOf,
+} from '@llm-monitor/config';
+import { targetSetting } from '@llm-monitor/engines';
+
+/** Rates and charts need readings closer together than a minute. */
+const SLOWEST_READING_SECONDS = 40;
+
+/** Every setting of the monitor, once. */
+export const settings = defineSettings(
+  'monitor',
+  {
+    MONITOR_TARGETS: {
+      schema: nameValueList(targetSetting).default([]),
+      help: 'LLM servers to watch beside those found on this host, each under a name of your choice; in a YAML file also as a map of url, engine and tokenFile.',
+      example: 'chat=http://127.0.0.1:8000,big=vllm+http://gpu-1:8000',
+      group: 'Targets',
+    },
+    MONITOR_TARGET_TOKEN: {
+      schema: secretText.optional(),
+      help: 'Key that is sent to every configured target without a tokenFile of its own.',
+      secret: true,
+      group: 'Targets',
+    },
+    MONITOR_DISCOVERY: {
+      schema: boolean.default(true),
+      help: 'Look for LLM servers among the listening sockets of this host.',
+      group: 'Targets',
+    },
+    MONITOR_DISCOVERY_INTERVAL: {
+      schema: durationBetween(1, 3600).default(3),
+      help: 'Time between two looks while somebody has the page open; when nobody has, the idle interval if that is longer.',
+      group: 'Targets',
+    },
+    MONITOR_DISCOVERED_TOKEN: {
+      schema: secretText.optional(),
+      help: 'Key that is sent to whatever is discovered on this host; give it only where you trust every local user.',
+      secret: true,
+      group: 'Targets',
+    },
+    MONITOR_FORGET_AFTER: {
+      schema: durationBetween(0, 2_592_000).default(3600),
+      help: 'How long a discovered server that is gone is still shown as down.',
+      group: 'Targets',
+    },
+    MONITOR_INTERVAL: {
+      schema: durationBetween(0.5, SLOWEST_READING_SECONDS).default(2),
+      help: 'Time between two readings of a server while somebody has the page open.',
+      group: 'Reading',
+    },
+    MONITOR_IDLE_INTERVAL: {
+      schema: durationBetween(0.5, SLOWEST_READING_SECONDS).default(15),
+      help: 'Time between two readings of a server while nobody has the page open.',
+      group: 'Reading',
+    },
+    MONITOR_READ_TIMEOUT: {
+      schema: durationBetween(0.1, 300).default(5),
+      help: 'Longest time to read a server, and to find out what one is.',
+      group: 'Reading',
+    },
+  },
+  {
+    description: 'shows the LLM servers of this host on one page: what they serve, how fast, how full',
+    include: httpSettings({ port: 9500 }),
+    refine: [
+      ({ interval, idleInterval }, names) =>
+        idleInterval >= interval
+          ? undefined
+          : `${names.idleInterval} (${idleInterval} s) is below ${names.interval} (${interval} s); nobody looking is no reason to read more often`,
+      ({ readTimeout, requestTimeout }, names) =>
+        readTimeout < requestTimeout
+          ? undefined
+          : `${names.readTimeout} (${readTimeout} s) is not below ${names.requestTimeout} (${requestTimeout} s), so a hung server would cost the whole of /metrics; raise ${names.requestTimeout} or lower ${names.readTimeout}`,
+      ({ targets, discovery }, names) =>
+        targets.length === 0 && !discovery
+          ? `${names.discovery} is off and ${names.targets} is empty, so there is nothing to watch; name a target or switch discovery on`
+          : undefined,
+      ({ targets }, names) => {
+        const twin = targets.find(
+          ({ value }, index) => targets.findIndex((other) => other.value.url === value.url) !== index,
+        );
+        return twin === undefined
+          ? undefined
+          : `${names.targets} has ${twin.value.url} under several names; keep one`;
+      },
+    ],
+  },
+);
+
+export type Settings = SettingsOf<typeof settings>;
