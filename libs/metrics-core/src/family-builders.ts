@@ -182,7 +182,7 @@ function finishHistograms(builder: HistogramBuilder, report: ReportIssue): Histo
     if (!isMonotone(draft.counts)) report('buckets_not_monotone');
     // Series of one family nearly always share their bounds: then they share the array, too.
     if (!equalNumbers(bounds, draft.bounds)) bounds = draft.bounds;
-    points.push({ labels: draft.labels, bounds, counts: draft.counts, ...optionalParts(draft) });
+    points.push(withTotals({ labels: draft.labels, bounds, counts: draft.counts }, draft));
   }
   return points;
 }
@@ -195,25 +195,20 @@ function finishSummaries(builder: SummaryBuilder, report: ReportIssue): SummaryP
       reorder(draft.quantiles, kept);
       reorder(draft.values, kept);
     }
-    return {
-      labels: draft.labels,
-      quantiles: draft.quantiles,
-      values: draft.values,
-      ...optionalParts(draft),
-    };
+    const { labels, quantiles, values } = draft;
+    return withTotals({ labels, quantiles, values }, draft);
   });
 }
 
-function optionalParts({ sum, count, timestampSeconds }: Draft): {
-  sum?: number;
-  count?: number;
-  timestampSeconds?: number;
-} {
-  return {
-    ...(sum === undefined ? {} : { sum }),
-    ...(count === undefined ? {} : { count }),
-    ...(timestampSeconds === undefined ? {} : { timestampSeconds }),
-  };
+/** The point with those of sum, count and timestamp that the text had. */
+function withTotals<Point extends HistogramPoint | SummaryPoint>(
+  point: Point & { sum?: number; count?: number; timestampSeconds?: number },
+  { sum, count, timestampSeconds }: Draft,
+): Point {
+  if (sum !== undefined) point.sum = sum;
+  if (count !== undefined) point.count = count;
+  if (timestampSeconds !== undefined) point.timestampSeconds = timestampSeconds;
+  return point;
 }
 
 function sortBuckets(draft: HistogramDraft, report: ReportIssue): void {

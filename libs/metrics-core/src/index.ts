@@ -45,6 +45,7 @@ export {
   type CollectorMetrics,
   type CollectorOutcome,
   type CollectorRunner,
+  type CollectorRunnerParts,
 } from './collector-runner.ts';
 export {
   differenceOfHistograms,

@@ -39,12 +39,28 @@ export class LabelSections {
   private open = 0;
   private pairStart = 0;
   private pairEnd = 0;
+  /** The first closing brace from some earlier position on; -1 before the first look. */
+  private nextClose = -1;
   private readonly bySection = new Map<string, Labels | LabelFault>();
   private readonly byKey = new Map<string, Labels>([[labelsKey(NO_LABELS), NO_LABELS]]);
   private readonly copies = new Map<string, string>();
 
   constructor(text: string) {
     this.text = text;
+  }
+
+  /** The labels of the section that starts at `open` if the very same one was read before: most were. */
+  recall(open: number, limit: number): Labels | undefined {
+    if (this.nextClose < open) {
+      const close = this.text.indexOf('}', open);
+      this.nextClose = close < 0 ? Infinity : close;
+    }
+    if (this.nextClose >= limit) return undefined;
+    const known = this.bySection.get(this.text.slice(open + 1, this.nextClose));
+    if (known === undefined || typeof known === 'string') return undefined;
+    this.end = this.nextClose + 1;
+    this.asideStart = -1;
+    return known;
   }
 
   /** Whether a well-formed section starts at `open` and ends before `limit`; remembers where its parts are. */

@@ -28,10 +28,18 @@ export function withoutLabel(labels: Labels, without: string): Labels {
 
 /** A text that two label sets share exactly when Prometheus takes them for one: order and empty values do not count. */
 export function labelsKey(labels: Labels): string {
-  const pairs: string[] = [];
-  for (const name of Object.keys(labels).sort()) {
+  let key = '';
+  for (const name of sorted(Object.keys(labels))) {
     const value = labels[name] ?? '';
-    if (value !== '') pairs.push(name, value);
+    if (value !== '') key += `${name.length}:${name}${value.length}:${value}`;
   }
-  return JSON.stringify(pairs);
+  return key;
+}
+
+/** The names in order: mostly they are, and a look is cheaper than a sort. */
+function sorted(names: string[]): string[] {
+  for (let index = 1; index < names.length; index++) {
+    if ((names[index - 1] ?? '') > (names[index] ?? '')) return names.sort();
+  }
+  return names;
 }

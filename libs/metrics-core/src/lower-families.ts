@@ -210,12 +210,12 @@ function lowerPoints(
     case 'histogram':
     case 'gaugehistogram': {
       const type = parts[0].type;
-      const points = parts.flatMap((part) => (part.type === type ? part.points : []));
+      const points = pointsOf(parts, (part) => (part.type === type ? part.points : []));
       const series = lowerSeries(points, 'le', checkHistogram, kept);
       return { family: { ...head, type, points: series.points }, headName, labelTexts: series.labelTexts };
     }
     case 'summary': {
-      const points = parts.flatMap((part) => (part.type === 'summary' ? part.points : []));
+      const points = pointsOf(parts, (part) => (part.type === 'summary' ? part.points : []));
       const series = lowerSeries(points, 'quantile', checkSummary, kept);
       return {
         family: { ...head, type: 'summary', points: series.points },
@@ -225,11 +225,19 @@ function lowerPoints(
     }
     default: {
       const type = parts[0]?.type ?? 'unknown';
-      const points = parts.flatMap((part) => (part.type === type ? part.points : []));
+      const points = pointsOf(parts, (part) => (part.type === type ? part.points : []));
       const series = lowerSeries(points, '', (point) => point, kept);
       return { family: { ...head, type, points: series.points }, headName, labelTexts: series.labelTexts };
     }
   }
+}
+
+function pointsOf<Point>(
+  parts: readonly MetricFamily[],
+  select: (part: MetricFamily) => readonly Point[],
+): readonly Point[] {
+  const [only] = parts;
+  return only !== undefined && parts.length === 1 ? select(only) : parts.flatMap(select);
 }
 
 type AnyPoint = ScalarPoint | HistogramPoint | SummaryPoint;
@@ -314,11 +322,20 @@ interface PassedLabels {
 
 /** Makes label sets printable, each object once however many points share it. */
 class LabelGate {
+  /** One of each shape lives on, for the reason told in `ExpositionReader.kept`. */
+  static readonly kept = LabelGate.passExample();
+
   private readonly known = new Map<Labels, PassedLabels | undefined>();
+  private readonly byName = new Map<string, Map<string, PrintableLabel> | 'not allowed'>();
   private readonly maxValueLength: number;
 
   constructor(maxValueLength: number) {
     this.maxValueLength = maxValueLength;
+  }
+
+  private static passExample(): unknown {
+    const gate = new LabelGate(DEFAULT_MAX_LABEL_VALUE_LENGTH);
+    return [gate, gate.pass({ a: 'b' }), gate.pass({ a: '' })];
   }
 
   /** The labels as they will be printed, or undefined when one of the names is not allowed. */
@@ -331,22 +348,61 @@ class LabelGate {
   }
 
   private examine(labels: Labels): PassedLabels | undefined {
-    const names = Object.keys(labels);
-    const printed: Record<string, string> = {};
-    let isSame = true;
-    const pairs: string[] = [];
-    for (const name of names) {
-      if (!isLabelName(name)) return undefined;
+    const texts: string[] = [];
+    let isChanged = false;
+    for (const name of Object.keys(labels)) {
       const given = labels[name] ?? '';
-      const value = cut(clean(given), this.maxValueLength);
-      if (value !== given || value === '') isSame = false;
-      if (value === '') continue; // To Prometheus an empty label is none.
-      setLabel(printed, name, value);
-      pairs.push(`${name}="${escapeLabelValue(value)}"`);
+      const label = this.printable(name, given);
+      if (label === undefined) return undefined;
+      if (label.value !== given || given === '') isChanged = true;
+      if (label.value !== '') texts.push(label.text); // To Prometheus an empty label is none.
     }
-    const text = pairs.join(',');
-    return { labels: isSame ? labels : printed, text, key: pairs.sort().join(',') };
+    const text = texts.join(',');
+    const key = sortFew(texts).join(',');
+    return { labels: isChanged ? this.rebuild(labels) : labels, text, key };
   }
+
+  /** One label, looked at once however many sets have it; undefined when its name is not allowed. */
+  private printable(name: string, given: string): PrintableLabel | undefined {
+    let values = this.byName.get(name);
+    if (values === undefined) {
+      values = isLabelName(name) ? new Map<string, PrintableLabel>() : 'not allowed';
+      this.byName.set(name, values);
+    }
+    if (values === 'not allowed') return undefined;
+    const known = values.get(given);
+    if (known !== undefined) return known;
+    const value = cut(clean(given), this.maxValueLength);
+    const label = { value, text: `${name}="${escapeLabelValue(value)}"` };
+    values.set(given, label);
+    return label;
+  }
+
+  private rebuild(labels: Labels): Labels {
+    const rebuilt: Record<string, string> = {};
+    for (const name of Object.keys(labels)) {
+      const value = this.printable(name, labels[name] ?? '')?.value ?? '';
+      if (value !== '') setLabel(rebuilt, name, value);
+    }
+    return rebuilt;
+  }
+}
+
+interface PrintableLabel {
+  readonly value: string;
+  /** Name and value, escaped. */
+  readonly text: string;
+}
+
+/** Sorts in place: for the few labels of a series, mostly in order already, by insertion. */
+function sortFew(texts: string[]): string[] {
+  for (let end = 1; end < texts.length; end++) {
+    const text = texts[end] ?? '';
+    let index = end;
+    for (; index > 0 && (texts[index - 1] ?? '') > text; index--) texts[index] = texts[index - 1] ?? '';
+    texts[index] = text;
+  }
+  return texts;
 }
 
 /** Whether Prometheus takes it for a metric name (the classic rule, which every version accepts). */

@@ -352,9 +352,9 @@ const refused: Case[] = [
   },
   {
     behavior: 'lines out of shape',
-    text: '# TYPE a gauge\na{x="1} 2\na{x=1} 2\na{x="1"\na\na 1 2 3\na 1 soon\n0a 1\na{0="x"} 1\na{x="1"}{ 1\na 7\n',
+    text: '# TYPE a gauge\na{x="1} 2\na{x=1} 2\na{x="1"\na\na 1 2 3\na 1 soon\n0a 1\na{0="x"} 1\na{x="1"}{ 1\n{"",x="1"} 1\na{"b"} 1\na 7\n',
     families: [['a gauge', [{}, 7]]],
-    issues: ['malformed_line 8', 'value_invalid 1'],
+    issues: ['malformed_line 10', 'value_invalid 1'],
   },
   {
     behavior: 'comments out of shape',

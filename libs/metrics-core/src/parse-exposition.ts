@@ -115,6 +115,7 @@ class ExpositionReader {
   private current: FamilyBuilder | undefined;
   private run: OpenRun | undefined;
   private ended = false;
+  private brace = -1;
   private lineNumber = 0;
   private lineStart = 0;
   private lineEnd = 0;
@@ -197,16 +198,23 @@ class ExpositionReader {
 
   private readSample(start: number): void {
     const { text, lineEnd } = this;
-    const nameEnd = endOfName(text, start, lineEnd);
-    if (nameEnd === start) return this.refuse('malformed_line');
-    const name = text.slice(start, nameEnd);
-    const route = this.routes.get(name);
+    let nameEnd = this.nextBrace(start);
+    let name = nameEnd < lineEnd ? text.slice(start, nameEnd) : '';
+    let route = this.routes.get(name);
+    if (route === undefined) {
+      nameEnd = endOfName(text, start, lineEnd);
+      if (nameEnd === start) return this.refuse('malformed_line');
+      name = text.slice(start, nameEnd);
+      route = this.routes.get(name);
+    }
     if (route?.part === 'ignored') return this.complain('created_ignored');
     const open = skipBlanks(text, nameEnd, lineEnd);
     if (open === lineEnd || text.charCodeAt(open) !== OPEN_BRACE) {
       return void this.readValue(name, route, NO_LABELS, NaN, open);
     }
     const { sections } = this;
+    const recalled = route === undefined || route.aside === '' ? sections.recall(open, lineEnd) : undefined;
+    if (recalled !== undefined) return void this.readValue(name, route, recalled, NaN, sections.end);
     if (!sections.scan(open, lineEnd, route?.aside ?? '')) return this.readQuotedSample(open, name);
     const labels = sections.labels();
     if (typeof labels === 'string') return this.refuse(labels);
@@ -223,13 +231,23 @@ class ExpositionReader {
     }
   }
 
+  /** The first opening brace from `start` on: in front of it stands, nearly always, a name that has a route. */
+  private nextBrace(start: number): number {
+    if (this.brace < start) {
+      const brace = this.text.indexOf('{', start);
+      this.brace = brace < 0 ? Infinity : brace;
+    }
+    return this.brace;
+  }
+
   /** A sample with quoted names in its label section, the metric's own perhaps among them (Prometheus 3, UTF-8). */
   private readQuotedSample(open: number, bareName: string): void {
     const section = this.text.slice(open + 1, this.lineEnd);
     const pairs = this.sections.parseQuoted(section);
     if (typeof pairs === 'string') return this.refuse(pairs);
-    if ((pairs.metricName === undefined) === (bareName === '')) return this.refuse('malformed_line');
-    const name = pairs.metricName ?? bareName;
+    const name = bareName === '' ? (pairs.metricName ?? '') : bareName;
+    const isNamedTwice = bareName !== '' && pairs.metricName !== undefined;
+    if (name === '' || isNamedTwice) return this.refuse('malformed_line');
     const route = this.routes.get(name);
     if (route?.part === 'ignored') return this.complain('created_ignored');
     const { labels, aside } = this.setAside(pairs.labels, route);

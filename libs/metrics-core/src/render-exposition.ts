@@ -1,4 +1,4 @@
-import type { HistogramPoint, MetricFamily, ScalarPoint, SummaryPoint } from './families.ts';
+import type { HistogramFamily, MetricFamily, ScalarPoint, SummaryPoint } from './families.ts';
 import { lowerForPrinting, type LowerOptions, type PrintableFamily } from './lower-families.ts';
 import type { ExpositionFormat } from './parse-exposition.ts';
 
@@ -17,11 +17,12 @@ export function renderExposition(
   format: ExpositionFormat,
   options: LowerOptions = {},
 ): string {
-  const parts = lowerForPrinting(families, format, options).printable.map((family) =>
-    printFamily(family, format),
-  );
-  if (format === 'openmetrics') parts.push('# EOF\n');
-  return parts.join('');
+  // Added up piece by piece: V8 keeps a tree of them and copies each once, which beats joining arrays.
+  let text = '';
+  for (const family of lowerForPrinting(families, format, options).printable) {
+    text += printHead(family, format) + printPoints(family, format);
+  }
+  return format === 'openmetrics' ? `${text}# EOF\n` : text;
 }
 
 /** A number as both formats write it, and as `parseExposition` reads it back to the last bit. */
@@ -31,27 +32,20 @@ export function formatNumber(value: number): string {
   return Object.is(value, -0) ? '-0' : `${value}`;
 }
 
-function printFamily(printable: PrintableFamily, format: ExpositionFormat): string {
-  const { family, labelTexts } = printable;
-  const head = printHead(printable, format);
+function printPoints({ family, labelTexts }: PrintableFamily, format: ExpositionFormat): string {
   switch (family.type) {
     case 'histogram':
-    case 'gaugehistogram': {
-      const printPoint = histogramPrinter(family.name, family.type === 'gaugehistogram' ? 'g' : '', format);
-      return family.points.reduce(
-        (text, point, index) => text + printPoint(point, labelTexts[index] ?? ''),
-        head,
-      );
-    }
+    case 'gaugehistogram':
+      return printHistograms(family, labelTexts, format);
     case 'summary':
       return family.points.reduce(
         (text, point, index) => text + printSummary(family.name, point, labelTexts[index] ?? '', format),
-        head,
+        '',
       );
     default:
       return family.points.reduce(
         (text, point, index) => text + printScalar(family.name, point, labelTexts[index] ?? '', format),
-        head,
+        '',
       );
   }
 }
@@ -67,27 +61,30 @@ function printScalar(name: string, point: ScalarPoint, labelText: string, format
   return `${name}${braced(labelText)} ${formatNumber(point.value)}${ending(point.timestampSeconds, format)}`;
 }
 
-/** Prints the points of one family; the bounds, which nearly all of them share, are spelled once. */
-function histogramPrinter(
-  name: string,
-  suffixPrefix: '' | 'g',
+/** All buckets, sums and counts of a family; the bounds, which nearly all of its points share, are spelled once. */
+function printHistograms(
+  { name, type, points }: HistogramFamily,
+  labelTexts: readonly string[],
   format: ExpositionFormat,
-): (point: HistogramPoint, labelText: string) => string {
+): string {
+  const totalsPrefix = type === 'gaugehistogram' ? `${name}_g` : `${name}_`;
   let bounds: readonly number[] | undefined;
   let spelled: string[] = [];
-  return (point, labelText) => {
+  let text = '';
+  points.forEach((point, pointIndex) => {
     if (point.bounds !== bounds) {
       bounds = point.bounds;
       spelled = bounds.map((bound) => `${spellBound(bound, format)}"} `);
     }
-    const end = ending(point.timestampSeconds, format);
+    const labelText = labelTexts[pointIndex] ?? '';
     const start = `${name}_bucket{${labelText === '' ? '' : `${labelText},`}le="`;
-    let text = '';
+    const end = ending(point.timestampSeconds, format);
     for (let index = 0; index < spelled.length; index++) {
-      text += start + spelled[index] + formatNumber(point.counts[index] ?? 0) + end;
+      text += `${start}${spelled[index]}${formatNumber(point.counts[index] ?? 0)}${end}`;
     }
-    return text + printTotals(`${name}_${suffixPrefix}`, point, braced(labelText), end);
-  };
+    text += printTotals(totalsPrefix, point, braced(labelText), end);
+  });
+  return text;
 }
 
 function printSummary(
