@@ -1,5 +1,5 @@
 /**
- * How fast an exposition is read, mapped and written, beside the usual packages: parse-prometheus-text-format to read
+ * How fast an exposition is read, normalized and written, beside the usual packages: parse-prometheus-text-format to read
  * and prom-client to write. Both go from the text of an answer to the bytes of
  * ours, in turn in one run.
  *
@@ -31,14 +31,19 @@ const { values: settings } = parseArgs({
   },
 });
 
-const { parseExposition, renderExposition } = await bundled('libs/metrics-core/src/index.ts');
+const { adapterOf, Answers, normalize, parseExposition, renderExposition } = await bundled(`
+  export { parseExposition, renderExposition } from './libs/metrics-core/src/index.ts';
+  export { Answers } from './libs/engines/src/answers.ts';
+  export { normalize } from './libs/engines/src/normalize.ts';
+  export { adapterOf } from './libs/engines/src/registry.ts';
+`);
 const { parsePrometheusTextFormat, Registry } = packages();
 
 const body = Buffer.from(vllmExposition(Number(settings.megabytes) * 1e6));
-const metrics = promClientMetrics(mapFamilies(parseExposition(body.toString('utf8')).families));
+const metrics = promClientMetrics(normalized(parseExposition(body.toString('utf8'))));
 const rounds = Number(settings.rounds);
 const THEIRS = 'parse-prometheus-text-format + prom-client';
-const results = { decode: [], parse: [], map: [], render: [], encode: [], ours: [], [THEIRS]: [] };
+const results = { decode: [], parse: [], normalize: [], render: [], encode: [], ours: [], [THEIRS]: [] };
 for (let round = -WARM_UP_ROUNDS; round < rounds; round++) {
   const ours = runOurs(body);
   if (round >= 0) for (const [step, milliseconds] of Object.entries(ours)) results[step].push(milliseconds);
@@ -57,22 +62,26 @@ function runOurs(bytes) {
     return value;
   };
   const text = mark(bytes.toString('utf8'));
-  const { families } = mark(parseExposition(text));
-  const mapped = mark(mapFamilies(families));
-  const rendered = mark(renderExposition(mapped, 'text'));
+  const parsed = mark(parseExposition(text));
+  const families = mark(normalized(parsed));
+  const rendered = mark(renderExposition(families, 'text'));
   const out = mark(Buffer.from(rendered));
   if (out.length < bytes.length / 2) throw new Error('much of the exposition is missing');
-  const [decode, parse, map, render, encode] = marks.slice(1).map((end, index) => end - marks[index]);
-  return { decode, parse, map, render, encode, ours: parse + map + render + encode };
+  const [decode, parse, normalize_, render, encode] = marks.slice(1).map((end, index) => end - marks[index]);
+  return { decode, parse, normalize: normalize_, render, encode, ours: parse + normalize_ + render + encode };
 }
 
-/** What stands between reading and writing: here each series gets the label of its server, and each family our prefix. */
-function mapFamilies(families) {
-  return families.map((family) => ({
-    ...family,
-    name: family.name.replace('vllm:', 'llm_'),
-    points: family.points.map((point) => ({ ...point, labels: { server: 'bench', ...point.labels } })),
-  }));
+/** What the llm-exporter makes of vLLM's families: canonical names, labels and units. */
+function normalized({ families, issues }) {
+  const answers = new Answers();
+  answers.addExposition({
+    path: '/metrics',
+    labels: {},
+    families: new Map(families.map((family) => [family.name, family])),
+    issues,
+  });
+  const identity = { server: 'bench', engine: 'vllm' };
+  return normalize(adapterOf('vllm'), identity, { answers, detectedBy: 'bench', errors: [] }).families;
 }
 
 /**
@@ -144,13 +153,13 @@ function median(numbers) {
   return sorted[Math.floor(sorted.length / 2)];
 }
 
-async function bundled(entry) {
+async function bundled(contents) {
   const root = fileURLToPath(new URL('../..', import.meta.url));
   const directory = mkdtempSync(path.join(tmpdir(), 'bench-'));
   try {
     const outfile = path.join(directory, 'bundle.cjs');
-    const entryPoints = [path.join(root, entry)];
-    await build({ entryPoints, outfile, bundle: true, platform: 'node', target: 'node20', format: 'cjs' });
+    const stdin = { contents, resolveDir: root, loader: 'ts' };
+    await build({ stdin, outfile, bundle: true, platform: 'node', target: 'node20', format: 'cjs' });
     return createRequire(pathToFileURL(outfile))(outfile);
   } finally {
     rmSync(directory, { recursive: true });

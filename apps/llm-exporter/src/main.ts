@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { readFileSync } from 'node:fs';
 
 import { AuthSettingsError, ListenError, stopOnSignals, TlsSettingsError } from '@llm-monitor/exporter-http';
@@ -8,7 +9,16 @@ import { exporterLogger, startExporter } from './exporter.ts';
 /** Time for running scrapes to end after a signal; a service manager kills after 10 s or more. */
 const STOP_GRACE_SECONDS = 8;
 
+/**
+ * A scrape of many targets makes garbage faster than V8 thinks worth collecting: with 200 targets the heap grew to five
+ * times what was alive. Collecting sooner costs 1 % of a core and saves 60 MiB (tools/bench/targets.mjs).
+ */
+function keepHeapSmall(): void {
+  setFlagsFromString('--heap-growing-percent=20');
+}
+
 async function main(): Promise<void> {
+  keepHeapSmall();
   const decision = await runExporterCommandLine({
     env: process.env,
     argv: process.argv.slice(2),

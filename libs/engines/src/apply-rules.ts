@@ -7,7 +7,7 @@ import {
 
 import type { CommonLabels, EngineAdapter, LabelRule, Rule, Rules } from './adapter.ts';
 import type { Exposition } from './answers.ts';
-import { llmFamilies, type CanonicalFamily, type LlmMetricName } from './families.ts';
+import { llmFamilies, SERVED, type CanonicalFamily, type LlmMetricName } from './families.ts';
 
 /** Points of one canonical metric, before `server` and `engine` are put on them. */
 export interface CanonicalPoints {
@@ -45,9 +45,10 @@ export function applyRules(adapter: EngineAdapter, exposition: Exposition): Appl
   const metrics: CanonicalPoints[] = [];
   const absent: { metric: LlmMetricName; rule: Rule; names: readonly string[] }[] = [];
   const rejected = new Map<string, { count: number; example: string }>();
+  const translated: Translated = new Map();
   for (const [name, rules] of Object.entries(adapter.families)) {
     const metric = name as LlmMetricName;
-    const gathered = new Gathering(metric, rejected);
+    const gathered = new Gathering(metric, rejected, translated);
     for (const rule of rulesOf(rules)) {
       if (listOf(rule.unless).some((native) => hasSamples(exposition.families.get(native)))) continue;
       const names = namesOf(rule);
@@ -100,32 +101,46 @@ function listOf(names: string | readonly string[] | undefined): readonly string[
   return typeof names === 'string' ? [names] : names;
 }
 
+/** Native labels to ours, with their key, for rules that add none of their own. */
+type Translated = Map<Labels, { readonly labels: Labels; readonly key: string }>;
+
 /** Collects the points of one canonical metric: first over ranks (one value printed often), then over what is left. */
 class Gathering {
   derived = false;
   private readonly metric: LlmMetricName;
   private readonly rejected: Map<string, { count: number; example: string }>;
   private readonly family: CanonicalFamily;
+  private readonly translated: Translated;
   private readonly scalars = new Map<string, { labels: Labels; value: number }>();
   private readonly histograms = new Map<string, HistogramPoint>();
 
-  constructor(metric: LlmMetricName, rejected: Map<string, { count: number; example: string }>) {
+  constructor(
+    metric: LlmMetricName,
+    rejected: Map<string, { count: number; example: string }>,
+    translated: Translated,
+  ) {
     this.metric = metric;
+    this.translated = translated;
     this.rejected = rejected;
     this.family = llmFamilies[metric];
   }
 
   add(native: MetricFamily, rule: Rule, common: CommonLabels, constant: Labels): void {
     const ranks = common.ranks ?? [];
-    const scalars = new Map<string, { key: string; labels: Labels; value: number }>();
-    const histograms = new Map<string, { key: string; point: HistogramPoint }>();
+    const scalars = new Map<unknown, { key: string; labels: Labels; value: number }>();
+    const histograms = new Map<unknown, { key: string; point: HistogramPoint }>();
     const counts = rule.only?.(native.points.map(({ labels }) => labels));
     const scope = { ...common, declared: this.family.labels };
+    // Parsed labels are one object for all families that share them, so most are translated once for all of these.
+    const isPlain = rule.labels === undefined && rule.set === undefined && this.family.labels === SERVED;
     for (const point of native.points) {
       if (!fits(point.labels, rule.where) || counts?.(point.labels) === false) continue;
-      const labels = canonicalLabels(point.labels, rule, scope, constant);
-      const key = keyOf(labels);
-      const rankless = ranks.length === 0 ? `${keyOf(point.labels)}` : keyOf(point.labels, ranks);
+      const known = isPlain ? this.translated.get(point.labels) : undefined;
+      const labels = known?.labels ?? canonicalLabels(point.labels, rule, scope, constant);
+      const key = known?.key ?? keyOf(labels);
+      if (isPlain && known === undefined) this.translated.set(point.labels, { labels, key });
+      // Without ranks no two points of a family say the same, and each stands for itself.
+      const rankless = ranks.length === 0 ? point.labels : keyOf(point.labels, ranks);
       if (this.family.type === 'histogram') {
         if (!('bounds' in point)) return this.reject('other_type', `${native.name} is a ${native.type}`);
         const scaled = scaleHistogram({ ...point, labels }, rule.scale ?? 1);

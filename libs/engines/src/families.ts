@@ -11,7 +11,7 @@ export interface CanonicalFamily {
   readonly openTelemetry?: string;
 }
 
-/** Bounds that a value must keep to be believed; what is outside is dropped and counted, never clamped into a lie. */
+/** What is served, and by which of several replicas: the labels of most metrics. */
 export const SERVED = ['model', 'replica'] as const;
 
 /**

@@ -181,6 +181,8 @@ class FamilyBuilder {
   private readonly scalars = new Map<LlmMetricName, Map<string, { labels: Labels; value: number }>>();
   private readonly histograms = new Map<LlmMetricName, CanonicalPoints['histograms'][number][]>();
 
+  /** Label sets with `server` and `engine` on them: points that share one share the other. */
+  private readonly labels = new Map<Labels, Labels>();
   private readonly identity: Identity;
 
   constructor(identity: Identity) {
@@ -254,9 +256,12 @@ class FamilyBuilder {
   }
 
   private labelled(labels: Labels, oneReplica: boolean): Labels {
+    const before = this.labels.get(labels);
+    if (before !== undefined) return before;
     const all: Record<string, string> = { server: this.identity.server, engine: this.identity.engine };
     for (const [name, value] of Object.entries(labels))
       if (name !== 'replica' || !oneReplica) all[name] = value;
+    this.labels.set(labels, all);
     return all;
   }
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { constants, gzip } from 'node:zlib';
 
@@ -15,7 +16,8 @@ export interface MetricsRequest {
 
 export interface MetricsAnswer {
   readonly contentType: string;
-  readonly body: string;
+  /** The text, or its pieces in order: a large answer is cheaper in pieces. */
+  readonly body: string | Iterable<string>;
 }
 
 /** Answers a scrape: the format by negotiation, of which Accept is the input. */
@@ -37,12 +39,15 @@ export function metricsRoute(answer: AnswerMetrics): (ctx: HttpContext) => Promi
     ctx.vary('Accept');
     ctx.vary('Accept-Encoding');
     ctx.set('Content-Type', contentType);
-    const bytes = Buffer.from(body);
-    if (bytes.length < GZIP_FROM_BYTES || !prefersGzip(ctx.headers['accept-encoding'])) {
-      ctx.body = bytes;
+    // Each piece becomes bytes before the next is made.
+    const pieces = Array.from(typeof body === 'string' ? [body] : body, (piece) => Buffer.from(piece));
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    if (length < GZIP_FROM_BYTES || !prefersGzip(ctx.headers['accept-encoding'])) {
+      ctx.body = pieces.length === 1 ? pieces[0] : Readable.from(pieces);
+      ctx.length = length;
       return;
     }
     ctx.set('Content-Encoding', 'gzip');
-    ctx.body = await compress(bytes, { level: constants.Z_BEST_SPEED });
+    ctx.body = await compress(Buffer.concat(pieces), { level: constants.Z_BEST_SPEED });
   };
 }

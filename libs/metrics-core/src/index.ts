@@ -29,7 +29,7 @@ export {
   type RenderDropReason,
 } from './lower-families.ts';
 export { negotiateFormat } from './negotiate-format.ts';
-export { contentTypes, formatNumber, renderExposition } from './render-exposition.ts';
+export { contentTypes, formatNumber, renderExposition, renderPieces } from './render-exposition.ts';
 export {
   guardCardinality,
   seriesCount,

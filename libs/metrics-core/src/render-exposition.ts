@@ -19,10 +19,20 @@ export function renderExposition(
 ): string {
   // Added up piece by piece: V8 keeps a tree of them and copies each once, which beats joining arrays.
   let text = '';
+  for (const piece of renderPieces(families, format, options)) text += piece;
+  return text;
+}
+
+/** The same text, a family at a time: whoever sends the pieces on never holds the whole of a large answer as a string. */
+export function* renderPieces(
+  families: readonly MetricFamily[],
+  format: ExpositionFormat,
+  options: LowerOptions = {},
+): Generator<string> {
   for (const family of lowerForPrinting(families, format, options).printable) {
-    text += printHead(family, format) + printPoints(family, format);
+    yield printHead(family, format) + printPoints(family, format);
   }
-  return format === 'openmetrics' ? `${text}# EOF\n` : text;
+  if (format === 'openmetrics') yield '# EOF\n';
 }
 
 /** A number as both formats write it, and as `parseExposition` reads it back to the last bit. */

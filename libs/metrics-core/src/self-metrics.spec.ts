@@ -83,7 +83,7 @@ describe('renderWith', () => {
     metrics.collectors.failed('vllm', 'timeout', 1);
     // prom-client's own OpenMetrics output renames counters for good: the second text must be as the first.
     await renderWith(ours, metrics, 'openmetrics');
-    const text = await renderWith(ours, metrics, format);
+    const text = [...(await renderWith(ours, metrics, format))].join('');
     expect(text.startsWith('# HELP llm_up Up.\n# TYPE llm_up gauge\nllm_up 1\n')).toBe(true);
     expect(text.match(/# EOF/g)?.length ?? 0).toBe(format === 'text' ? 0 : 1);
     expect(text.endsWith(format === 'text' ? '\n' : '\n# EOF\n')).toBe(true);

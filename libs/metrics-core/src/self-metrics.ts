@@ -3,7 +3,7 @@ import type { CountDroppedSeries } from './cardinality-guard.ts';
 import type { CollectorMetrics } from './collector-runner.ts';
 import type { MetricFamily } from './families.ts';
 import { parseExposition, type ExpositionFormat } from './parse-exposition.ts';
-import { renderExposition } from './render-exposition.ts';
+import { renderPieces } from './render-exposition.ts';
 
 /** One metric that every app has of itself. */
 export interface SelfFamily {
@@ -125,8 +125,8 @@ export async function renderWith(
   families: readonly MetricFamily[],
   selfMetrics: Pick<SelfMetrics, 'families'>,
   format: ExpositionFormat,
-): Promise<string> {
-  return renderExposition([...families, ...(await selfMetrics.families())], format);
+): Promise<Iterable<string>> {
+  return renderPieces([...families, ...(await selfMetrics.families())], format);
 }
 
 function gauge(registry: Registry, { name, help, labels }: SelfFamily): Gauge {
