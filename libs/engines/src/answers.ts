@@ -48,7 +48,7 @@ export class Answers {
     return this.statusByPath.get(path);
   }
 
-  /** The last value of a native family over all expositions, labels ignored: for engines that have none. */
+  /** The first value of a native family over all expositions, labels ignored: for engines that have none. */
   value(family: string): number | undefined {
     for (const exposition of this.expositions) {
       const point = exposition.families.get(family)?.points[0];
@@ -71,6 +71,11 @@ export class Answers {
     );
   }
 
+  /** Every status answered, by path. */
+  statuses(): ReadonlyMap<string, number> {
+    return this.statusByPath;
+  }
+
   noteStatus(path: string, status: number): void {
     this.statusByPath.set(path, status);
   }
@@ -84,6 +89,9 @@ export class Answers {
   }
 }
 
+/** More samples than any engine prints (each bucket is one): what comes after them is counted, and not read. */
+export const MAX_EXPOSITION_SERIES = 50_000;
+
 /**
  * Reads a body as an exposition, its families renamed by `[prefix, replacement]` pairs.
  * @throws TargetError `not_an_exposition` when nothing in it is one (an HTML page, JSON).
@@ -94,7 +102,9 @@ export function readExposition(
   labels: Labels = {},
   prefixes: readonly (readonly [string, string])[] = [],
 ): Exposition {
-  const { families, issues } = parseExposition(unquoted(answer.body));
+  const { families, issues } = parseExposition(unquoted(answer.body), {
+    maxSeries: MAX_EXPOSITION_SERIES,
+  });
   if (families.length === 0 && answer.body.trim() !== '') {
     throw new TargetError(
       'not_an_exposition',

@@ -134,10 +134,21 @@ wait_count{key="b"} 4
     expect(applied.rejected.size).toBe(0);
   });
 
-  it('never invents buckets: histograms of other bounds are not added, and counted', () => {
+  it('never invents buckets, nor passes a part for the whole: histograms of other bounds are left out', () => {
     const applied = apply(twoHistograms('2'), { llm_request_queue_time_seconds: 'wait' });
-    expect(histograms(applied, 'llm_request_queue_time_seconds')).toMatchObject([{ counts: [1, 2] }]);
+    expect(histograms(applied, 'llm_request_queue_time_seconds')).toEqual([]);
     expect(applied.rejected.get('unequal_buckets')?.count).toBe(1);
+  });
+
+  it('a third histogram does not stand for two that could not be added', () => {
+    const third = 'wait_bucket{key="c",le="1"} 5\nwait_bucket{key="c",le="+Inf"} 6\nwait_count{key="c"} 6\n';
+    const other = 'wait_bucket{model_name="m",le="1"} 7\nwait_bucket{model_name="m",le="+Inf"} 8\n';
+    const families = { llm_request_queue_time_seconds: 'wait' } as const;
+    const applied = apply(twoHistograms('2') + third + other, families, SERVED);
+    expect(histograms(applied, 'llm_request_queue_time_seconds')).toMatchObject([
+      { labels: { model: 'm' }, counts: [7, 8] },
+    ]);
+    expect(applied.rejected.get('unequal_buckets')?.count).toBe(2);
   });
 });
 

@@ -113,6 +113,8 @@ class Gathering {
   private readonly translated: Translated;
   private readonly scalars = new Map<string, { labels: Labels; value: number }>();
   private readonly histograms = new Map<string, HistogramPoint>();
+  /** Label sets whose histograms differ in their bounds: a part of them would pass for the whole. */
+  private readonly unequal = new Set<string>();
 
   constructor(
     metric: LlmMetricName,
@@ -178,7 +180,11 @@ class Gathering {
   private foldHistogram(key: string, point: HistogramPoint): void {
     const before = this.histograms.get(key);
     const folded = before === undefined ? point : mergeHistograms([before, point], point.labels);
-    if (folded === undefined) return this.reject('unequal_buckets', `${this.metric}{${key}}`);
+    if (folded === undefined) this.unequal.add(key);
+    if (folded === undefined || this.unequal.has(key)) {
+      this.histograms.delete(key);
+      return this.reject('unequal_buckets', `${this.metric}{${key}}`);
+    }
     this.histograms.set(key, folded);
   }
 

@@ -185,3 +185,14 @@ it('knows every engine as a candidate', () => {
   expect(ENGINE_NAMES.at(-1)).toBe('openai');
   expect(ENGINE_NAMES.indexOf('koboldcpp')).toBeLessThan(ENGINE_NAMES.indexOf('ollama'));
 });
+
+it('knows an engine on the default port of another by what it was asked all the same', async () => {
+  const server = await startFakeServer({ '/metrics': 'vllm:num_requests_running{model_name="m"} 1\n' });
+  try {
+    const found = await detectEngine(createGet({ url: server.url }), AbortSignal.timeout(5_000), ['tgi']);
+    expect(found?.engine).toBe('vllm');
+    expect(server.requests.every((each) => ['GET /info', 'GET /metrics'].includes(each))).toBe(true);
+  } finally {
+    await server.close();
+  }
+});

@@ -1,7 +1,7 @@
 import { parseExposition } from '@llm-monitor/metrics-core';
 
 import type { Answer, Fingerprint } from './adapter.ts';
-import { unquoted } from './answers.ts';
+import { MAX_EXPOSITION_SERIES, unquoted } from './answers.ts';
 import type { Get } from './http-get.ts';
 import { listAt, textAt } from './json.ts';
 import { adapterOf, ENGINE_NAMES, type EngineName } from './registry.ts';
@@ -23,6 +23,8 @@ export async function detectEngine(
   signal: AbortSignal,
   candidates: readonly EngineName[] = ENGINE_NAMES,
 ): Promise<Detection | undefined> {
+  // What was asked as one engine may say that it is another, on a port that is not its own.
+  const known = [...candidates, ...ENGINE_NAMES.filter((name) => !candidates.includes(name))];
   const seen: SeenAnswer[] = [];
   let broken: TargetError | undefined;
   let refused: TargetError | undefined;
@@ -37,7 +39,7 @@ export async function detectEngine(
     if (answer === undefined) continue;
     const look = lookAt(answer);
     seen.push(look);
-    const found = strongMatch(look, candidates);
+    const found = strongMatch(look, known);
     if (found !== undefined) return found;
     if (answer.status === 401 || answer.status === 403) {
       refused ??= new TargetError(
@@ -85,7 +87,9 @@ function lookAt(answer: Answer): SeenAnswer {
   const json = ok && (body.startsWith('{') || body.startsWith('[')) ? parsed(body) : undefined;
   const isExposition = ok && json === undefined && !body.startsWith('<') && answer.path.includes('metrics');
   const familyNames = isExposition
-    ? parseExposition(unquoted(answer.body)).families.map(({ name }) => name)
+    ? parseExposition(unquoted(answer.body), { maxSeries: MAX_EXPOSITION_SERIES }).families.map(
+        ({ name }) => name,
+      )
     : [];
   const owner = ownerOf(json);
   const effects = owner !== undefined && METRICS_HAVE_EFFECT.includes(owner) ? { effects: '/metrics' } : {};

@@ -104,6 +104,34 @@ it('says that a port does not speak HTTP', async () => {
   }
 });
 
+it.each([
+  ['HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n', 'not_http'],
+  ['HTTP/1.1 100 Continue\r\n\r\n', 'connection_lost'],
+])('an answer that is none, %j, is %s', async (text, reason) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    // An upgraded connection stays open: nothing but our own end closes it.
+    socket.once('data', () => (reason === 'not_http' ? socket.write(text) : socket.end(text)));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  try {
+    const { port } = server.address() as AddressInfo;
+    expect((await failureOf(`http://127.0.0.1:${port}`)).reason).toBe(reason);
+  } finally {
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+it('gives up on a target that never answers when its time is over', async () => {
+  const server = await startFakeServer(() => undefined);
+  try {
+    expect((await failureOf(server.url, '/metrics', AbortSignal.timeout(50))).reason).toBe('timeout');
+    expect((await failureOf(server.url, '/metrics', AbortSignal.abort())).reason).toBe('timeout');
+  } finally {
+    await server.close();
+  }
+});
+
 it('follows a redirect within the same origin, and keeps a path in front of all paths', async () => {
   const server = await startFakeServer({
     '/proxy/metrics': { status: 307, headers: { location: '/proxy/metrics/' } },

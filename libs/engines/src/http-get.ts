@@ -98,12 +98,26 @@ async function getOnce(
   }
 }
 
+/** Settles whatever the target does: a request that is upgraded or just closed has neither response nor error. */
 function send(url: URL, headers: Record<string, string>, signal: AbortSignal): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    request(url, { headers, signal, agent: false, maxHeaderSize: 16 * 1024 }, resolve)
-      .on('error', reject)
-      .end();
+    const start = url.protocol === 'https:' ? httpsRequest : httpRequest;
+    const request = start(url, { headers, signal, agent: false, maxHeaderSize: 16 * 1024 }, resolve);
+    const abort = (): void => {
+      request.destroy();
+      reject(new Error('aborted'));
+    };
+    signal.addEventListener('abort', abort, { once: true });
+    request.on('error', reject);
+    request.on('upgrade', (_response, socket) => {
+      socket.destroy();
+      reject(new TargetError('not_http', url.href, 'switches to another protocol: is this the API port?'));
+    });
+    request.on('close', () => {
+      signal.removeEventListener('abort', abort);
+      reject(new TargetError('connection_lost', url.href, 'closed the connection before it had answered'));
+    });
+    request.end();
   });
 }
 

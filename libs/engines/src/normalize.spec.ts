@@ -28,11 +28,12 @@ interface Given {
   /** Something else was answered that is the engine's. */
   known?: true;
   status?: number;
+  metricsStatus?: number;
   facts?: ReturnType<NonNullable<EngineAdapter['parse']>>;
   errors?: TargetErrorReason[];
 }
 
-function read({ metrics, known, status, facts, errors = [] }: Given): EngineReading {
+function read({ metrics, known, status, metricsStatus, facts, errors = [] }: Given): EngineReading {
   const answers = new Answers();
   if (metrics !== undefined) {
     answers.addExposition(
@@ -41,6 +42,7 @@ function read({ metrics, known, status, facts, errors = [] }: Given): EngineRead
   }
   if (known === true) answers.addJson('/info', {});
   if (status !== undefined) answers.noteStatus('/health', status);
+  if (metricsStatus !== undefined) answers.noteStatus('/metrics', metricsStatus);
   return normalize(
     { ...adapter, parse: () => facts ?? {} },
     { server: 's', engine: 'e' },
@@ -119,6 +121,21 @@ describe('why a core metric is not there', () => {
     ['it is not in the answer', { metrics: 'running 1\n' }, 'not_in_answer'],
     ['metrics are switched off', { known: true, errors: ['disabled'] }, 'metrics_disabled'],
     ['there is no such path', { known: true, errors: ['not_found'] }, 'metrics_disabled'],
+    [
+      'a key is asked for, of the list of models alone',
+      { metrics: 'running 1\n', errors: ['unauthorized'] },
+      'not_in_answer',
+    ],
+    [
+      'a key is asked for, and metrics are switched off',
+      { known: true, errors: ['not_found', 'unauthorized'] },
+      'metrics_disabled',
+    ],
+    [
+      'a key is asked for, of the metrics among others',
+      { known: true, metricsStatus: 403, errors: ['unauthorized', 'http_error'] },
+      'unauthorized',
+    ],
     ['a key is asked for', { known: true, errors: ['unauthorized'] }, 'unauthorized'],
     ['the engine loads', { status: 503, errors: ['http_error'] }, 'not_ready'],
     ['the answer was broken', { known: true, errors: ['not_an_exposition'] }, 'not_in_answer'],

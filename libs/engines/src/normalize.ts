@@ -22,7 +22,7 @@ export interface Answered {
   readonly answers: Answers;
   /** How the engine was recognized, for `llm_engine_info`. */
   readonly detectedBy: string;
-  /** Version known from an earlier reading. */
+  /** Requests that failed, the one that says most of a target that is down first. */
   readonly errors: readonly TargetError[];
 }
 
@@ -77,7 +77,7 @@ export function serverFamilies(identity: Identity, state: EngineState): MetricFa
 function isUp({ health }: EngineAdapter, answers: Answers): boolean {
   if (answers.expositions.length > 0 || answers.jsonPaths().length > 0) return true;
   const status = health === undefined ? undefined : answers.status(health.path);
-  return status !== undefined && health?.states?.[status] !== undefined;
+  return status !== undefined && status >= 500 && health?.states?.[status] !== undefined;
 }
 
 function stateOf(adapter: EngineAdapter, answers: Answers, facts: EngineFacts): EngineState {
@@ -144,18 +144,31 @@ function unavailable(
   adapter: EngineAdapter,
   { facts, state }: { facts: EngineFacts; state: EngineState },
   builder: FamilyBuilder,
-  { answers, errors }: Answered,
+  answered: Answered,
 ): [CoreMetric, UnavailableReason][] {
+  const { answers, errors } = answered;
   return CORE_METRICS.filter((metric) => !builder.has(metric)).map((metric) => {
     const told = facts.unavailable?.[metric];
     if (told !== undefined) return [metric, told];
     if (adapter.lacks.includes(metric)) return [metric, 'engine_lacks'];
-    if (errors.some(({ reason }) => reason === 'unauthorized')) return [metric, 'unauthorized'];
     if (answers.expositions.length > 0) return [metric, 'not_in_answer'];
+    if (isUnauthorized(adapter, answered)) return [metric, 'unauthorized'];
     if (NOT_READY.has(state)) return [metric, 'not_ready'];
     const refused = errors.some(({ reason }) => reason === 'disabled' || reason === 'not_found');
     return [metric, refused ? 'metrics_disabled' : 'not_in_answer'];
   });
+}
+
+/** Whether it is for want of a key that there are no metrics: the exposition was refused so, or all that failed. */
+function isUnauthorized({ requests }: EngineAdapter, { answers, errors }: Answered): boolean {
+  const refused = errors.filter(({ reason }) => reason === 'unauthorized');
+  if (refused.length === 0 || refused.length === errors.length) return refused.length > 0;
+  const paths = requests
+    .filter((request) => request.as === 'exposition')
+    .map(({ path, name }) => (typeof path === 'string' ? path : name));
+  return [...answers.statuses()].some(
+    ([path, status]) => (status === 401 || status === 403) && paths.includes(path.replace(/\?.*$/, '')),
+  );
 }
 
 function issuesOf(answers: Answers, applied: readonly Applied[]): SourceIssue[] {

@@ -27,6 +27,8 @@ export interface EngineReading {
   readonly issues: readonly SourceIssue[];
   /** Requests that failed; the first is why the target is down, when it is. */
   readonly errors: readonly TargetError[];
+  /** Another program has answered in the engine's place: what is there must be asked anew. Absent otherwise. */
+  readonly isStranger?: boolean;
 }
 
 /** Who is read: the values of the labels that every series of it has. */

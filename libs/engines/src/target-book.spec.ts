@@ -197,6 +197,66 @@ it('takes up an engine that was started anew under its old name', async () => {
   expect(test.book.collectors().map(({ server: name }) => name)).toEqual([`llamacpp-${server.port}`]);
 });
 
+it('asks nothing of who has taken the port of an engine that is gone', async () => {
+  const server = await serve(LLAMA);
+  const test = stage();
+  test.found = { ask: [candidate(server.url, ['llamacpp'], '1')], passedOver: [] };
+  await test.book.discover();
+  test.found = { ask: [], passedOver: [] };
+  await test.book.discover();
+  const asked = server.requests.length;
+  const [reading] = await readAll(test.book);
+  expect([reading?.up, reading?.errors[0]?.reason, server.requests.length]).toEqual([
+    false,
+    'refused',
+    asked,
+  ]);
+});
+
+it('asks who does not answer yet on a default port again, since it may be starting', async () => {
+  let started = false;
+  const server = await serve((request, response) => {
+    const answer = started ? VLLM[request.url as keyof typeof VLLM] : undefined;
+    if (!started) return void response.destroy();
+    response.writeHead(answer === undefined ? 404 : 200).end(answer);
+  });
+  const test = stage();
+  test.found = { ask: [candidate(server.url, ['vllm'], '1', false)], passedOver: [] };
+  await test.book.discover();
+  started = true;
+  test.clock += 5_000;
+  await test.book.discover();
+  expect(test.events.map(({ kind }) => kind)).toEqual(['found']);
+});
+
+describe('the key for discovered engines', () => {
+  const locked =
+    (keys: string[]): Parameters<typeof startFakeServer>[0] =>
+    (request, response) => {
+      const { authorization } = request.headers;
+      keys.push(authorization ?? 'none');
+      const answer = authorization === 'Bearer sk' ? VLLM[request.url as keyof typeof VLLM] : undefined;
+      response.writeHead(authorization === undefined ? 401 : answer === undefined ? 404 : 200).end(answer);
+    };
+
+  it('is given to what runs an engine and asks for it', async () => {
+    const server = await serve(locked([]));
+    const test = stage({ discoveredToken: 'sk' });
+    test.found = { ask: [candidate(server.url, ['vllm'], '1', true)], passedOver: [] };
+    await test.book.discover();
+    expect(test.events.map(({ kind }) => kind)).toEqual(['found']);
+  });
+
+  it('is not given to whoever sits on a default port', async () => {
+    const keys: string[] = [];
+    const server = await serve(locked(keys));
+    const test = stage({ discoveredToken: 'sk' });
+    test.found = { ask: [candidate(server.url, ['vllm'], '1', false)], passedOver: [] };
+    await test.book.discover();
+    expect(new Set(keys)).toEqual(new Set(['none']));
+  });
+});
+
 describe('a configured target', () => {
   it('is detected when it is read, and a stranger is asked again later', async () => {
     let up = false;
@@ -232,6 +292,35 @@ describe('a configured target', () => {
     expect(down?.families[0]?.points).toEqual([{ labels: { server: 'mine', engine: 'vllm' }, value: 0 }]);
     const [again] = await readAll(test.book);
     expect(again?.families[0]?.points).toEqual([{ labels: { server: 'mine', engine: 'vllm' }, value: 0 }]);
+  });
+
+  it('that asks for a key is not asked what it is at every reading', async () => {
+    const server = await serve((_, response) => void response.writeHead(401).end());
+    const test = stage({ configured: [{ server: 'mine', endpoint: { url: server.url } }] });
+    await readAll(test.book);
+    const asked = server.requests.length;
+    const [reading] = await readAll(test.book);
+    expect([reading?.errors[0]?.reason, server.requests.length]).toEqual(['unauthorized', asked]);
+  });
+
+  it('is read to the end though one of two that ask is in a hurry', async () => {
+    const held: (() => void)[] = [];
+    const server = await serve((request, response) => {
+      held.push(() => void response.end(VLLM[request.url as keyof typeof VLLM]));
+      if (held.length > 1) held.pop()?.();
+    });
+    const { book } = stage({
+      configured: [{ server: 'mine', endpoint: { url: server.url }, engine: 'vllm' }],
+    });
+    const hurry = new AbortController();
+    const [hasty, patient] = [hurry.signal, new AbortController().signal].map((signal) =>
+      book.collectors()[0]?.read(signal),
+    );
+    hurry.abort();
+    expect((await hasty)?.errors[0]?.reason).toBe('timeout');
+    while (held.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    held[0]?.();
+    expect((await patient)?.up).toBe(true);
   });
 
   it('is read once for two that ask at the same time', async () => {

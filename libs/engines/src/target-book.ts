@@ -1,3 +1,5 @@
+import { hostname, networkInterfaces } from 'node:os';
+
 import type { MetricFamily } from '@llm-monitor/metrics-core';
 
 import { detectEngine, type Detection } from './detect.ts';
@@ -6,7 +8,7 @@ import type { Endpoint, Get } from './http-get.ts';
 import { createEngineReader, type ReadEngine } from './read-engine.ts';
 import type { EngineReading } from './reading.ts';
 import { adapterOf, type EngineName } from './registry.ts';
-import { TargetError } from './target-error.ts';
+import { TargetError, type TargetErrorReason } from './target-error.ts';
 import { serverFamilies } from './normalize.ts';
 
 /** A target from the settings. */
@@ -213,9 +215,10 @@ export class TargetBook {
   /** A port of this host that is configured is not discovered a second time. */
   private isConfigured(url: string): boolean {
     const { port } = new URL(url);
+    const local = localHosts();
     return this.parts.configured.some(({ endpoint }) => {
       const configured = new URL(endpoint.url);
-      return LOCAL_HOSTS.has(configured.hostname) && portOf(configured) === port;
+      return local.has(configured.hostname) && portOf(configured) === port;
     });
   }
 
@@ -249,25 +252,40 @@ export class TargetBook {
   }
 
   private async tryCandidate(candidate: Candidate): Promise<void> {
-    const endpoint: Endpoint = {
-      url: candidate.url,
-      ...(this.parts.discoveredToken === undefined ? {} : { bearerToken: this.parts.discoveredToken }),
-    };
-    const signal = AbortSignal.timeout(this.parts.detectTimeoutSeconds * 1000);
+    const { url, certain } = candidate;
+    const { discoveredToken } = this.parts;
+    const withToken = { url, ...(discoveredToken === undefined ? {} : { bearerToken: discoveredToken }) };
     try {
-      const detection = await detectEngine(this.parts.createGet(endpoint), signal, candidate.engines);
-      if (detection === undefined) this.postpone(candidate, 'answers as none of the engines it could be');
-      else this.admit(candidate, endpoint, detection);
+      // The key is for engines: whoever only sits on a default port is first asked without it, and never with it.
+      const detection = await this.detectCandidate(candidate, { url }).catch((error: unknown) => {
+        const isLocked = error instanceof TargetError && error.reason === 'unauthorized';
+        if (isLocked && certain && discoveredToken !== undefined)
+          return this.detectCandidate(candidate, withToken);
+        throw error;
+      });
+      if (detection === undefined) {
+        this.postpone(candidate, 'answers as none of the engines it could be', certain);
+      } else {
+        this.admit(candidate, withToken, detection);
+      }
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
-      this.postpone(candidate, located(error, candidate.url).message);
+      this.postpone(candidate, located(error, url).message, certain || !ANSWERS.has(error.reason));
     }
   }
 
-  /** A stranger is asked once and left alone; what runs an engine's program may still be starting. */
-  private postpone(candidate: Candidate, why: string): void {
+  private detectCandidate({ engines }: Candidate, endpoint: Endpoint): Promise<Detection | undefined> {
+    const signal = AbortSignal.timeout(this.parts.detectTimeoutSeconds * 1000);
+    return detectEngine(this.parts.createGet(endpoint), signal, engines);
+  }
+
+  /**
+   * A stranger is asked once and left alone; what runs an engine's program, or does not answer yet, may still be
+   * starting and is asked again later and later.
+   */
+  private postpone(candidate: Candidate, why: string, again: boolean): void {
     const tries = (this.attempts.get(candidate.socket.inode)?.tries ?? 0) + 1;
-    const nextAt = candidate.certain ? this.parts.now() + waitAfter(tries) : Number.POSITIVE_INFINITY;
+    const nextAt = again ? this.parts.now() + waitAfter(tries) : Number.POSITIVE_INFINITY;
     this.attempts.set(candidate.socket.inode, { candidate, why: `${candidate.why}; ${why}`, tries, nextAt });
   }
 
@@ -307,12 +325,17 @@ export class TargetBook {
     return `${wanted}-${new URL(url).hostname.replace(/[[\]]/g, '')}`;
   }
 
-  /** Whoever asks while a target is being read gets that reading: an engine never has two of ours in hand. */
+  /**
+   * Whoever asks while a target is being read gets that reading: an engine never has two of ours in hand. The reading has
+   * a time of its own, so that somebody in a hurry does not end it for others: he only stops waiting.
+   */
   private readOnce(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
-    entry.underWay ??= this.read(entry, signal).finally(() => {
-      entry.underWay = undefined;
-    });
-    return entry.underWay;
+    entry.underWay ??= this.read(entry, AbortSignal.timeout(this.parts.detectTimeoutSeconds * 1000)).finally(
+      () => {
+        entry.underWay = undefined;
+      },
+    );
+    return Promise.race([entry.underWay, whenAborted(entry, signal)]);
   }
 
   private async read(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
@@ -330,6 +353,8 @@ export class TargetBook {
         this.tell('failed', entry, error.message);
       // Something else may sit there next time: what it is, is asked anew. Until then it keeps its name.
       entry.isInDoubt = entry.target.engine === undefined && entry.origin === 'configured';
+      // A found one that is another by now, on the very socket: the next look asks what it is.
+      if (reading.isStranger === true && entry.origin === 'discovered') entry.inode = '';
     }
     if (error !== undefined) {
       entry.lastError = { reason: error.reason, message: error.message, at: this.parts.now() };
@@ -338,6 +363,11 @@ export class TargetBook {
   }
 
   private async attempt(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
+    if (!entry.present) {
+      // Whoever is on that port now is not the one that was found: neither questions nor keys are for him.
+      const words = 'is no longer listened on by the engine that was found there: has it stopped?';
+      return unreachable(entry, new TargetError('refused', entry.target.endpoint.url, words));
+    }
     const isKnown = entry.detection !== undefined && !entry.isInDoubt;
     const detection = isKnown ? entry.detection : await this.detect(entry, signal);
     if (detection instanceof TargetError || detection === undefined) return unreachable(entry, detection);
@@ -364,22 +394,24 @@ export class TargetBook {
     try {
       const found = await detectEngine(entry.get, signal);
       if (found === undefined) {
-        const error = new TargetError(
-          'not_recognized',
-          url,
-          'answers as no engine that is known: is it the right port? Name the engine in its setting if it is one',
-        );
-        const tries = (stranger?.tries ?? 0) + 1;
-        entry.stranger = { error, tries, nextAt: this.parts.now() + waitAfter(tries) };
-        return error;
+        const words =
+          'answers as no engine that is known: is it the right port? Name the engine in its setting if it is one';
+        return this.notedStranger(entry, new TargetError('not_recognized', url, words));
       }
       entry.stranger = undefined;
       entry.why = `configured; ${found.by}`;
       return found;
     } catch (error) {
-      if (error instanceof TargetError) return located(error, url);
-      throw error;
+      if (!(error instanceof TargetError)) throw error;
+      const told = located(error, url);
+      return ANSWERS.has(error.reason) ? this.notedStranger(entry, told) : told;
     }
+  }
+
+  private notedStranger(entry: Entry, error: TargetError): TargetError {
+    const tries = (entry.stranger?.tries ?? 0) + 1;
+    entry.stranger = { error, tries, nextAt: this.parts.now() + waitAfter(tries) };
+    return error;
   }
 
   private tellMissing(entry: Entry, reading: EngineReading): void {
@@ -399,12 +431,40 @@ export class TargetBook {
   }
 }
 
+/** That the target is late, as soon as the signal says that nobody waits for it any more. */
+function whenAborted(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
+  return new Promise((resolve) => {
+    const giveUp = (): void => {
+      const words = 'did not answer in time: is the engine hung, or the deadline too short?';
+      resolve(unreachable(entry, new TargetError('timeout', entry.target.endpoint.url, words)));
+    };
+    if (signal.aborted) giveUp();
+    else signal.addEventListener('abort', giveUp, { once: true });
+  });
+}
+
 /** Milliseconds until the next try after so many in vain. */
 function waitAfter(tries: number): number {
   return Math.min(FIRST_RETRY_MILLISECONDS * 2 ** (tries - 1), LAST_RETRY_MILLISECONDS);
 }
 
-const LOCAL_HOSTS: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]', '0.0.0.0']);
+/** Failures in which somebody did answer, and not as an engine does: it is not asked again at every turn. */
+const ANSWERS: ReadonlySet<string> = new Set<TargetErrorReason>([
+  'unauthorized',
+  'not_found',
+  'http_error',
+  'not_http',
+  'redirected',
+  'too_large',
+  'not_recognized',
+]);
+
+/** The names and addresses under which this host reaches itself, as URLs spell them. */
+function localHosts(): ReadonlySet<string> {
+  const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const spelled = addresses.map(({ address, family }) => (family === 'IPv6' ? `[${address}]` : address));
+  return new Set(['localhost', '127.0.0.1', '[::1]', '0.0.0.0', hostname().toLowerCase(), ...spelled]);
+}
 
 /** What detection says of a path, said of the address: detection asks through a `Get` and knows no address. */
 function located(error: TargetError, baseUrl: string): TargetError {

@@ -10,6 +10,7 @@ describe('a target in the settings', () => {
     ['an address', 'http://gpu-1:8000', { url: 'http://gpu-1:8000' }],
     ['an address with a path and a slash at its end', 'https://gpu-1/llm/', { url: 'https://gpu-1/llm' }],
     ['an engine in front', 'vllm+http://gpu-1:8000', { url: 'http://gpu-1:8000', engine: 'vllm' }],
+    ['a path that only ends alike', 'http://gpu-1:8000/my-metrics', { url: 'http://gpu-1:8000/my-metrics' }],
     ['an IPv6 address', 'http://[::1]:8080', { url: 'http://[::1]:8080' }],
     ['a map', { url: 'http://gpu-1:8000' }, { url: 'http://gpu-1:8000' }],
     [
@@ -27,6 +28,7 @@ describe('a target in the settings', () => {
     ['a key behind an engine', 'vllm+http://hunter2@gpu-1:8000', 'tokenFile of this target'],
     ['an unknown engine', 'vlllm+http://gpu-1:8000', 'did you mean vllm?'],
     ['an unknown engine in a map', { url: 'http://a:1', engine: 'mistral-rs-9' }, 'known ones are'],
+    ['the address of the metrics', 'http://gpu-1:8000/metrics', 'leave it off'],
     ['a query', 'http://gpu-1:8000/?key=1', 'no query'],
     ['a fragment', 'http://gpu-1:8000/#a', '# part'],
     ['a map without url', { engine: 'vllm' }, 'it has no url'],

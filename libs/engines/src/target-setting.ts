@@ -64,8 +64,9 @@ function baseUrl(text: string, refuse: (detail?: string) => never): string {
     const said = parsed.error.issues.map(({ message }) => message).join(', ');
     return refuse(said === 'expected an address that starts with http:// or https://' ? undefined : said);
   }
-  return parsed.data.includes('?')
-    ? refuse('a base address has no query (?): every path is put behind it')
+  if (parsed.data.includes('?')) refuse('a base address has no query (?): every path is put behind it');
+  return /\/metrics$/.test(parsed.data)
+    ? refuse('a base address ends before /metrics, which is put behind it like every path: leave it off')
     : parsed.data;
 }
 

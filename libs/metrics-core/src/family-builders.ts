@@ -51,17 +51,20 @@ interface BuilderHead {
 export interface ScalarBuilder extends BuilderHead {
   readonly type: ScalarType;
   readonly points: ScalarPoint[];
-  readonly series: Set<Labels>;
+  /** The label sets of the points, once there are two: most families of a broad exposition have one. */
+  series: Set<Labels> | undefined;
 }
 
 export interface HistogramBuilder extends BuilderHead {
   readonly type: HistogramType;
-  readonly series: Map<Labels, HistogramDraft>;
+  /** Made with the first sample. */
+  series: Map<Labels, HistogramDraft> | undefined;
 }
 
 export interface SummaryBuilder extends BuilderHead {
   readonly type: 'summary';
-  readonly series: Map<Labels, SummaryDraft>;
+  /** Made with the first sample. */
+  series: Map<Labels, SummaryDraft> | undefined;
 }
 
 /** Samples of a name without TYPE: kept as they are until the family's kind is known. */
@@ -87,11 +90,11 @@ export function newBuilder(
   switch (type) {
     case 'histogram':
     case 'gaugehistogram':
-      return { ...head, type, series: new Map() };
+      return { ...head, type, series: undefined };
     case 'summary':
-      return { ...head, type, series: new Map() };
+      return { ...head, type, series: undefined };
     default:
-      return { ...head, type, points: [], series: new Set() };
+      return { ...head, type, points: [], series: undefined };
   }
 }
 
@@ -116,7 +119,18 @@ export interface SummaryDraft extends Draft {
   readonly values: number[];
 }
 
+/** Notes a series of a family; whether it is the first with these labels. Its point must be stored before the next. */
+export function isNewSeries(family: ScalarBuilder, labels: Labels): boolean {
+  const [first] = family.points;
+  if (first === undefined) return true;
+  family.series ??= new Set([first.labels]);
+  if (family.series.has(labels)) return false;
+  family.series.add(labels);
+  return true;
+}
+
 export function histogramDraft(family: HistogramBuilder, labels: Labels): HistogramDraft {
+  family.series ??= new Map();
   const known = family.series.get(labels);
   if (known !== undefined) return known;
   const draft: HistogramDraft = {
@@ -132,6 +146,7 @@ export function histogramDraft(family: HistogramBuilder, labels: Labels): Histog
 }
 
 export function summaryDraft(family: SummaryBuilder, labels: Labels): SummaryDraft {
+  family.series ??= new Map();
   const known = family.series.get(labels);
   if (known !== undefined) return known;
   const draft: SummaryDraft = {
@@ -168,7 +183,7 @@ export function finishFamily(
 function finishHistograms(builder: HistogramBuilder, report: ReportIssue): HistogramPoint[] {
   const points: HistogramPoint[] = [];
   let bounds: readonly number[] = [];
-  for (const draft of builder.series.values()) {
+  for (const draft of builder.series?.values() ?? []) {
     if (!isAscending(draft.bounds)) sortBuckets(draft, report);
     if (draft.bounds.at(-1) !== Infinity) {
       if (draft.count === undefined) {
@@ -188,7 +203,7 @@ function finishHistograms(builder: HistogramBuilder, report: ReportIssue): Histo
 }
 
 function finishSummaries(builder: SummaryBuilder, report: ReportIssue): SummaryPoint[] {
-  return Array.from(builder.series.values(), (draft) => {
+  return Array.from(builder.series?.values() ?? [], (draft) => {
     if (!isAscending(draft.quantiles)) {
       const { kept, repeated } = ascendingOrder(draft.quantiles);
       if (repeated > 0) report('duplicate_series');

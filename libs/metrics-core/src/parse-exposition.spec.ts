@@ -412,6 +412,20 @@ const refused: Case[] = [
     options: { maxSeries: 2 },
   },
   {
+    behavior: 'declared families beyond the limit, with their samples and help',
+    text: '# TYPE a gauge\n# TYPE b gauge\n# HELP b B.\n# HELP a A.\na 1\nb 2\n',
+    families: [['a gauge', [{}, 1]]],
+    issues: ['too_many_families 3'],
+    options: { maxFamilies: 1 },
+  },
+  {
+    behavior: 'names without TYPE beyond the limit, not further samples of those within it',
+    text: 'a{i="1"} 1\nb 2\na{i="2"} 3\n{"c", i="1"} 4\n# TYPE a gauge\n',
+    families: [['a gauge', [{ i: '1' }, 1], [{ i: '2' }, 3]]],
+    issues: ['too_many_families 2', 'type_late 1'],
+    options: { maxFamilies: 1 },
+  },
+  {
     behavior: 'what follows # EOF',
     text: '# TYPE a gauge\na 1\n# EOF\n\na{x="1"} 2\n',
     families: [['a gauge', [{}, 1]]],

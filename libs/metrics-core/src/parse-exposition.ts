@@ -2,6 +2,7 @@ import { readBucketRun, type BucketRun } from './bucket-run.ts';
 import {
   finishFamily,
   histogramDraft,
+  isNewSeries,
   newBuilder,
   summaryDraft,
   type FamilyBuilder,
@@ -27,6 +28,8 @@ export interface ParseOptions {
   readonly contentType?: string | undefined;
   /** Samples beyond this number are dropped and counted; each bucket is one, as it is to Prometheus. */
   readonly maxSeries?: number;
+  /** Lines of families beyond this number are dropped and counted; 20,000 unless told otherwise. */
+  readonly maxFamilies?: number;
 }
 
 export interface ParsedExposition {
@@ -38,6 +41,8 @@ export interface ParsedExposition {
 }
 
 const DEFAULT_MAX_SERIES = 500_000;
+/** A hundred times what the richest engine declares; each costs some microseconds and a kilobyte. */
+const DEFAULT_MAX_FAMILIES = 20_000;
 
 /**
  * Reads an exposition in either format, whatever its state: what can be read is in `families`, what cannot is counted
@@ -103,6 +108,7 @@ class ExpositionReader {
   private readonly text: string;
   private readonly format: ExpositionFormat;
   private readonly maxSeries: number;
+  private readonly maxFamilies: number;
   private readonly issues = new IssueLog();
   private readonly sections: LabelSections;
   private readonly routes = new Map<string, Route>();
@@ -124,6 +130,7 @@ class ExpositionReader {
     this.text = text;
     this.format = options.format ?? detectFormat(text, options.contentType);
     this.maxSeries = options.maxSeries ?? DEFAULT_MAX_SERIES;
+    this.maxFamilies = options.maxFamilies ?? DEFAULT_MAX_FAMILIES;
     this.sections = new LabelSections(text);
   }
 
@@ -208,6 +215,9 @@ class ExpositionReader {
       route = this.routes.get(name);
     }
     if (route?.part === 'ignored') return this.complain('created_ignored');
+    // Before anything is made of the line: what is dropped must cost little.
+    if (this.samples >= this.maxSeries) return this.refuse('too_many_series');
+    if (route === undefined && this.isFull()) return this.refuse('too_many_families');
     const open = skipBlanks(text, nameEnd, lineEnd);
     if (open === lineEnd || text.charCodeAt(open) !== OPEN_BRACE) {
       return void this.readValue(name, route, NO_LABELS, NaN, open);
@@ -242,6 +252,7 @@ class ExpositionReader {
 
   /** A sample with quoted names in its label section, the metric's own perhaps among them (Prometheus 3, UTF-8). */
   private readQuotedSample(open: number, bareName: string): void {
+    if (this.samples >= this.maxSeries) return this.refuse('too_many_series');
     const section = this.text.slice(open + 1, this.lineEnd);
     const pairs = this.sections.parseQuoted(section);
     if (typeof pairs === 'string') return this.refuse(pairs);
@@ -284,7 +295,7 @@ class ExpositionReader {
       if (text.charCodeAt(rest) !== HASH) return this.refused('malformed_line');
       this.complain('exemplar_ignored');
     }
-    if (this.samples >= this.maxSeries) return this.refused('too_many_series');
+    if (route === undefined && this.isFull()) return this.refused('too_many_families');
     this.samples++;
     const destination = route ?? this.routeOfUnknown(name);
     this.enter(destination.family);
@@ -300,9 +311,8 @@ class ExpositionReader {
   ): boolean {
     switch (route.part) {
       case 'value': {
-        const { points, series } = route.family;
-        if (series.has(labels)) return this.refused('duplicate_series');
-        series.add(labels);
+        const { points } = route.family;
+        if (!isNewSeries(route.family, labels)) return this.refused('duplicate_series');
         points.push(timestampSeconds === undefined ? { labels, value } : { labels, value, timestampSeconds });
         return true;
       }
@@ -369,7 +379,7 @@ class ExpositionReader {
     const { name, rest } = subject;
     if (word === 'HELP') this.readHelp(name, rest);
     else if (word === 'TYPE') this.readType(name, rest);
-    else if (rest < lineEnd) this.units.set(name, this.restOfLine(rest).trim());
+    else if (rest < lineEnd) this.readUnit(name, rest);
   }
 
   private readSubject(start: number): { name: string; rest: number } | undefined {
@@ -387,14 +397,20 @@ class ExpositionReader {
     }
     const rest = skipBlanks(text, end, lineEnd);
     if (end === start || (rest === end && end < lineEnd)) return undefined;
-    return { name: this.sections.copy(name), rest };
+    return { name, rest };
   }
 
   private readHelp(name: string, start: number): void {
     if (this.helps.has(name)) return this.complain('help_repeated');
     const family = this.declared.get(name) ?? this.untyped.get(name);
     if (family !== undefined && hasSamples(family)) this.complain('help_late');
-    this.helps.set(name, unescape(this.restOfLine(start)));
+    if (this.helps.size >= this.maxFamilies) return this.refuse('too_many_families');
+    this.helps.set(this.sections.copy(name), unescape(this.restOfLine(start)));
+  }
+
+  private readUnit(name: string, start: number): void {
+    if (this.units.size >= this.maxFamilies) return this.refuse('too_many_families');
+    this.units.set(this.sections.copy(name), this.restOfLine(start).trim());
   }
 
   private readType(name: string, start: number): void {
@@ -406,7 +422,13 @@ class ExpositionReader {
     if (known !== undefined) {
       return this.complain(known.type === (type ?? 'unknown') ? 'type_repeated' : 'type_conflict');
     }
-    if (this.declareFamily(name, type ?? 'unknown', this.currentLine())) this.complain('type_late');
+    if (!this.untyped.has(name) && this.isFull()) return this.refuse('too_many_families');
+    const copy = this.sections.copy(name);
+    if (this.declareFamily(copy, type ?? 'unknown', this.currentLine())) this.complain('type_late');
+  }
+
+  private isFull(): boolean {
+    return this.families.length + this.untyped.size >= this.maxFamilies;
   }
 
   private restOfLine(start: number): string {
@@ -614,7 +636,8 @@ function isCreatedLike(type: MetricType): boolean {
 }
 
 function hasSamples(family: FamilyBuilder): boolean {
-  return family.type === 'untyped' ? family.samples.length > 0 : family.series.size > 0;
+  if (family.type === 'untyped') return family.samples.length > 0;
+  return 'points' in family ? family.points.length > 0 : family.series !== undefined;
 }
 
 function hasLabel(family: UntypedBuilder, name: string): boolean {

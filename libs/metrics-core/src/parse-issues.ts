@@ -25,6 +25,10 @@ export const parseIssueKinds = {
   duplicate_series: { effect: 'lost', description: 'A series written twice: the first one is kept.' },
   duplicate_label: { effect: 'lost', description: 'A sample with the same label twice.' },
   too_many_labels: { effect: 'lost', description: 'A sample with more labels than the limit.' },
+  too_many_families: {
+    effect: 'lost',
+    description: 'Lines of families beyond the limit of one parse.',
+  },
   too_many_series: { effect: 'lost', description: 'Samples beyond the limit of one parse.' },
   content_after_eof: { effect: 'lost', description: 'Text after `# EOF`.' },
   type_conflict: {

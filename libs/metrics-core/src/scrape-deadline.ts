@@ -5,10 +5,13 @@ const MAX_SECONDS = 120;
 /** What is left of a timeout that the margin would eat up. */
 const MIN_SHARE = 0.5;
 
+/** Nobody waits so shortly in earnest, and what is hardly begun would only be told as late. */
+const MIN_SECONDS = 0.5;
+
 /**
  * How long a scrape may take: what Prometheus will wait (X-Prometheus-Scrape-Timeout-Seconds) less a margin for
- * rendering and the way back, at least half of it and at most two minutes; the fallback, as it is, when no such header
- * came.
+ * rendering and the way back, at least half of it, at least half a second and at most two minutes; the fallback, as it
+ * is, when no such header came.
  */
 export function scrapeDeadlineMilliseconds(
   headers: IncomingHttpHeaders,
@@ -18,5 +21,5 @@ export function scrapeDeadlineMilliseconds(
   const header = headers['x-prometheus-scrape-timeout-seconds'];
   const seconds = typeof header === 'string' && /^\d+(\.\d+)?$/.test(header.trim()) ? Number(header) : 0;
   if (seconds <= 0) return fallbackSeconds * 1000;
-  return Math.min(Math.max(seconds - marginSeconds, seconds * MIN_SHARE), MAX_SECONDS) * 1000;
+  return Math.min(Math.max(seconds - marginSeconds, seconds * MIN_SHARE, MIN_SECONDS), MAX_SECONDS) * 1000;
 }

@@ -11,7 +11,7 @@ import { metricsPage } from './metrics-page.ts';
 const definitions = [monitorSettings, llmExporterSettings];
 
 /** Every generated file and its text. */
-const FILES: Readonly<Record<string, () => string>> = {
+const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/engines.md': enginesPage,
   'docs/metrics.md': metricsPage,
   'docs/settings.md': () => renderSettingsDocs(definitions),
@@ -19,17 +19,17 @@ const FILES: Readonly<Record<string, () => string>> = {
 };
 
 /** Writes the generated files, or with `--check` says which are out of date and exits with 1. */
-function main(argv: readonly string[]): void {
+async function main(argv: readonly string[]): Promise<void> {
   const check = argv.includes('--check');
-  const stale = Object.entries(FILES).flatMap(([file, render]) => {
-    const text = `${render().trimEnd()}\n`;
-    if (existsSync(file) && readFileSync(file, 'utf8') === text) return [];
-    if (!check) {
-      mkdirSync(path.dirname(file), { recursive: true });
-      writeFileSync(file, text);
-    }
-    return [file];
-  });
+  const stale: string[] = [];
+  for (const [file, render] of Object.entries(FILES)) {
+    const text = `${(await render()).trimEnd()}\n`;
+    if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
+    stale.push(file);
+    if (check) continue;
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
   if (stale.length === 0) return;
   process.stderr.write(
     check ? `Out of date: ${stale.join(', ')}. Run make generate.\n` : `Written: ${stale.join(', ')}\n`,
@@ -37,4 +37,4 @@ function main(argv: readonly string[]): void {
   if (check) process.exitCode = 1;
 }
 
-main(process.argv.slice(2));
+void main(process.argv.slice(2));

@@ -3,7 +3,10 @@ import { rulesOf } from '../apply-rules.ts';
 import type { LlmMetricName } from '../families.ts';
 import { textAt } from '../json.ts';
 
-import { isModelList, parseVllm, vllmFamilies } from './vllm.ts';
+import { modelListOf, parseVllm, vllmFamilies } from './vllm.ts';
+
+/** `owned_by` in its list of models: its makers, or itself. */
+const OWNERS = ['pygmalionai', 'aphrodite'] as const;
 
 /** Aphrodite: a fork of vLLM, whose families it prints under its own prefix. */
 export const aphrodite = {
@@ -13,7 +16,7 @@ export const aphrodite = {
   notes: ["What is said of vLLM's numbers holds for Aphrodite's too."],
   ports: [2242],
   programs: ['aphrodite', 'aphrodite.endpoints.openai.api_server', 'aphrodite.entrypoints.openai.api_server'],
-  fingerprints: [{ path: '/metrics', families: ['aphrodite:'] }, { ownedBy: ['aphrodite'] }],
+  fingerprints: [{ path: '/metrics', families: ['aphrodite:'] }, { ownedBy: OWNERS }],
   requests: [
     { as: 'exposition', path: '/metrics' },
     {
@@ -22,7 +25,7 @@ export const aphrodite = {
       maxAgeSeconds: 60,
       shape: (value) => textAt(value, 'version') !== undefined,
     },
-    { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: isModelList },
+    { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: modelListOf(...OWNERS) },
   ],
   health: { path: '/health', states: { 503: 'failed' } },
   labels: { model: ['model_name'], replica: ['engine'] },

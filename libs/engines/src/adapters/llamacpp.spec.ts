@@ -153,6 +153,38 @@ describe('tokens', () => {
     expect(value(idle.reading, 'llm_kv_cache_usage_ratio')).toBe(room === undefined ? undefined : 0);
   });
 
+  it.each([
+    [4, undefined],
+    [2, 0.5],
+  ])('of a router, a model with %d slots uses %s of its cache', async (count, ratio) => {
+    const { reading } = await read({
+      props: { role: 'router', build_info: 'b11669-Debian' },
+      models: [{ id: 'm', owned_by: 'llamacpp', status: { value: 'loaded' } }],
+      metrics: METRICS(count),
+      slots: Array.from({ length: count }, (_, id) => ({ ...busySlot, id })),
+    });
+    expect(value(reading, 'llm_kv_cache_used_tokens')).toBe(count * 500);
+    expect(value(reading, 'llm_kv_cache_usage_ratio')).toBe(ratio);
+    const reasons = reading.families.find(({ name }) => name === 'llm_metric_unavailable_info')?.points ?? [];
+    const ambiguous = reasons.filter(({ labels }) => labels['reason'] === 'ambiguous');
+    expect(ambiguous.map(({ labels }) => labels['metric'])).toEqual(
+      ratio === undefined ? ['llm_kv_cache_usage_ratio'] : [],
+    );
+  });
+
+  it.each([
+    [false, 1, 5000],
+    [true, 0, undefined],
+  ])('asleep: %s, so loaded is %d, and in memory are %s bytes', async (asleep, loaded, bytes) => {
+    const { reading } = await read({
+      props: { ...PROPS, is_sleeping: asleep },
+      models: [{ id: 'm', owned_by: 'llamacpp', meta: { size: 5000 } }],
+      metrics: METRICS(0),
+    });
+    expect(value(reading, 'llm_model_loaded')).toBe(loaded);
+    expect(value(reading, 'llm_model_memory_bytes')).toBe(bytes);
+  });
+
   it('leaves out what a slot does not say', async () => {
     const { n_prompt_tokens: _, ...silent } = busySlot;
     const { reading } = await read({ metrics: METRICS(1), slots: [silent, idleSlot] });

@@ -113,7 +113,7 @@ function isSlots(value: unknown): boolean {
 /** `/metrics` of the one model, or of each loaded model of a router; none of a model that must not be woken. */
 function metricsPaths(soFar: Answers): readonly RequestPath[] {
   const props = soFar.json('/props');
-  if (textAt(props, 'role') === 'router') {
+  if (isRouter(soFar)) {
     return loadedModels(soFar).map((model) => ({
       path: `/metrics?model=${encodeURIComponent(model)}&autoload=false`,
       labels: { model },
@@ -134,8 +134,13 @@ function slotsPaths(soFar: Answers): readonly RequestPath[] {
 }
 
 function slotsPath(soFar: Answers, labels: Labels): string {
-  const router = textAt(soFar.json('/props'), 'role') === 'router';
-  return router ? `/slots?model=${encodeURIComponent(labels['model'] ?? '')}&autoload=false` : '/slots';
+  return isRouter(soFar)
+    ? `/slots?model=${encodeURIComponent(labels['model'] ?? '')}&autoload=false`
+    : '/slots';
+}
+
+function isRouter(soFar: Answers): boolean {
+  return textAt(soFar.json('/props'), 'role') === 'router';
 }
 
 function saysSlots(soFar: Answers): boolean {
@@ -176,19 +181,24 @@ function parseLlamaCpp(answers: Answers): EngineFacts {
     ...(asleep ? { state: 'sleeping' as const } : {}),
     models: modelsOf(answers),
     observations: [
-      ...(textAt(props, 'role') === 'router' ? [] : serverFacts(answers)),
+      ...(isRouter(answers) ? [] : serverFacts(answers)),
       ...answers.expositions.flatMap((exposition) => slotFacts(answers, exposition)),
     ],
-    ...(cannotAsk
-      ? { unavailable: ASLEEP }
-      : isCacheShared(answers) === undefined
-        ? { unavailable: UNCLEAR }
-        : {}),
+    ...(cannotAsk ? { unavailable: ASLEEP } : hasUnclearCache(answers) ? { unavailable: UNCLEAR } : {}),
   };
 }
 
 /** Of the four slots of today's default nothing tells whether they share one cache: see `roomOf`. */
 const UNCLEAR = { llm_kv_cache_usage_ratio: 'ambiguous' } as const;
+
+/** Of a router the slots of each model that is at work tell, of a server its `/props`. */
+function hasUnclearCache(answers: Answers): boolean {
+  const inServer = numberAt(answers.json('/props'), 'total_slots');
+  const counts = isRouter(answers)
+    ? answers.expositions.map(({ labels }) => listAt(answers.json(slotsPath(answers, labels))).length)
+    : [inServer ?? 0];
+  return counts.some((slots) => isCacheShared(answers, slots) === undefined);
+}
 
 const ASLEEP = {
   llm_requests_running: 'asleep',
@@ -231,7 +241,9 @@ function inWords(parameters: number): string {
 /** What the server of one model says of itself, at work or not. */
 function serverFacts(answers: Answers): Observation[] {
   const slots = numberAt(answers.json('/props'), 'total_slots');
-  const size = numberAt(answers.json('/v1/models'), 'data', 0, 'meta', 'size');
+  // A sleeping model has been taken out of memory.
+  const asleep = booleanAt(answers.json('/props'), 'is_sleeping') === true;
+  const size = asleep ? undefined : numberAt(answers.json('/v1/models'), 'data', 0, 'meta', 'size');
   const labels = modelLabel(answers);
   return [
     ...observed('llm_requests_capacity', labels, slots, 'api'),
@@ -253,14 +265,14 @@ const CHOOSES_SLOTS_SINCE_BUILD = 6900;
 
 /** Tokens for which the KV cache has room; undefined where nothing tells whether the slots share it. */
 function roomOf(answers: Answers, slots: number, contextOfSlot: number): number | undefined {
-  return isCacheShared(answers) === undefined ? undefined : slots * contextOfSlot;
+  return isCacheShared(answers, slots) === undefined ? undefined : slots * contextOfSlot;
 }
 
-/** Whether the slots share one cache: they do not, or (undefined) it cannot be told. */
-function isCacheShared(answers: Answers): false | undefined {
-  const props = answers.json('/props');
-  const chooses = (buildOf(props) ?? 0) >= CHOOSES_SLOTS_SINCE_BUILD;
-  return chooses && numberAt(props, 'total_slots') === SLOTS_BY_DEFAULT ? undefined : false;
+/** Whether that many slots share one cache: they do not, or (undefined) it cannot be told. */
+function isCacheShared(answers: Answers, slots: number): false | undefined {
+  // Every build that has a router is younger than that.
+  const chooses = isRouter(answers) || (buildOf(answers.json('/props')) ?? 0) >= CHOOSES_SLOTS_SINCE_BUILD;
+  return chooses && slots === SLOTS_BY_DEFAULT ? undefined : false;
 }
 
 /** Tokens held and made by the slots that run now. Idle slots keep old tokens, which are free to be overwritten. */

@@ -20,6 +20,18 @@ describe('nim', () => {
     expect(linesOf(reading, 'llm_requests_running')).toEqual(['{model="m"} 4']);
   });
 
+  it.each([
+    ['a release before 1.8, at /metrics', '/metrics', []],
+    ['a later one, at /v1/metrics', '/v1/metrics', []],
+    ['one whose metrics are nowhere', '/elsewhere', ['not_found']],
+  ])('is read of %s', async (_, path, errors) => {
+    const metrics = `GET ${path}\n200\n\n# TYPE num_requests_running gauge\nnum_requests_running 4\n\n`;
+    const list = 'GET /v1/models\n200\n\n{"object":"list","data":[]}\n';
+    const { reading } = await readSaved(`${RELEASE}${metrics}${list}`, 'saved.http');
+    expect(reading.errors.map(({ reason }) => reason)).toEqual(errors);
+    expect(linesOf(reading, 'llm_requests_running')).toEqual(errors.length > 0 ? [] : ['{} 4']);
+  });
+
   it('of a release that is newer than some vLLM version does not owe what that version prints', async () => {
     const text = `${RELEASE}GET /v1/metrics\n200\n\n# TYPE vllm:num_requests_running gauge\nvllm:num_requests_running 4\n`;
     const { missing } = (await readSaved(text, 'saved.http')).reading;

@@ -53,9 +53,9 @@ export const nim = {
     })),
   ],
   requests: [
-    { as: 'exposition', path: '/v1/metrics' },
+    { as: 'exposition', path: '/v1/metrics', optional: true },
     { as: 'exposition', name: '/metrics', path: olderMetricsPaths },
-    { as: 'json', path: '/v1/version', maxAgeSeconds: 60, shape: isRelease },
+    { as: 'json', path: '/v1/version', maxAgeSeconds: 60, shape: isRelease, distinctive: true },
     { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: isModelList },
   ],
   health: { path: '/v1/health/ready', states: { 503: 'loading' } },

@@ -3,8 +3,10 @@ import path from 'node:path';
 
 import { captureFiles, capturesDirectory, capturesReason } from '@llm-monitor/testing';
 
+import { rulesOf } from '../apply-rules.ts';
 import { linesOf } from '../lines-of.ts';
 import { readSaved } from '../read-saved.ts';
+import { vllmFamilies } from './vllm.ts';
 
 function family(name: string, type: string, ...points: string[]): string {
   return `# TYPE ${name} ${type}\n${points.map((point) => `${name}${point}\n`).join('')}`;
@@ -32,6 +34,23 @@ describe('ray', () => {
     const { engine, reading } = await readSaved(text, 'node.prom');
     expect(engine).toBe('ray');
     expect(linesOf(reading, 'llm_prompt_tokens_total')).toEqual(['{model="m"} 5']);
+  });
+
+  it.each(['', '_total'])('counts cached tokens once, by source and as hits, with %p', async (suffix) => {
+    const source = `{${ONE},source="local_cache_hit"} 100`;
+    const { reading } = await readSaved(
+      family(`ray_vllm_prompt_tokens_by_source${suffix}`, 'gauge', source) +
+        family(`ray_vllm_prefix_cache_hits${suffix}`, 'gauge', `{${ONE}} 100`),
+      'node.prom',
+    );
+    expect(linesOf(reading, 'llm_prompt_tokens_cached_total')).toEqual(['{model="m",source="device"} 100']);
+  });
+
+  it('reads no rule of vLLM that adds families, of which Ray might print both names', () => {
+    const adding = Object.values(vllmFamilies)
+      .flatMap((rules) => rulesOf(rules))
+      .filter(({ plus }) => plus !== undefined);
+    expect(adding).toEqual([]);
   });
 
   it('tells the size of the KV cache of a lone replica, and of none where it cannot tell which', async () => {

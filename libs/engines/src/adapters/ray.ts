@@ -1,6 +1,5 @@
 import type { EngineAdapter, EngineFacts, Observation } from '../adapter.ts';
 import type { Answers } from '../answers.ts';
-import { namesOf } from '../apply-rules.ts';
 import { llmFamilies } from '../families.ts';
 import { mapRules, passedOn } from '../family-tables.ts';
 import { parseVllm, vllmFamilies } from './vllm.ts';
@@ -8,12 +7,18 @@ import { parseVllm, vllmFamilies } from './vllm.ts';
 /** The process of this exposition is the agent of the node, not an engine. */
 const { llm_engine_start_time_seconds: _ofTheAgent, ...engineFamilies } = vllmFamilies;
 
+const rayFamilies = mapRules(passedOn(engineFamilies, 'vllm:'), (rule) => ({
+  ...rule,
+  from: withBareNames(rule.from),
+  ...(rule.unless === undefined ? {} : { unless: withBareNames(rule.unless) }),
+}));
+
 /** Ray has printed counters without `_total`, with it, and both at once: the name with it comes first. */
-const rayFamilies = mapRules(passedOn(engineFamilies, 'vllm:'), (rule) => {
-  const names = namesOf(rule);
+function withBareNames(native: string | readonly string[]): readonly string[] {
+  const names = typeof native === 'string' ? [native] : native;
   const bare = names.filter((name) => name.endsWith('_total')).map((name) => name.slice(0, -'_total'.length));
-  return { ...rule, from: [...names, ...bare] };
-});
+  return [...names, ...bare];
+}
 
 /** Ray Serve LLM: vLLM's families under Ray's prefix, on the metrics port of each node, beside those of Ray itself. */
 export const ray = {

@@ -55,6 +55,46 @@ describe('sglang', () => {
     expect((await readSaved(serverInfo({}), 'server_info.json')).engine).toBe('sglang');
   });
 
+  const RESPONSES = [
+    ['/v1/chat/completions', '400', 3],
+    ['/generate', '503', 2],
+    ['/v1/completions', '499', 5],
+    ['/v1/models', '404', 70],
+    ['Unknown', '404', 90],
+    ['/metrics', '499', 8],
+    ['/v1/chat/completions', '200', 400],
+  ].map(
+    ([endpoint, status, count]) =>
+      `sglang:http_responses_total{endpoint="${endpoint}",method="POST",status_code="${status}"} ${count}`,
+  );
+
+  it.each([
+    ['by status, where SGLang does not count them', [], 5],
+    [
+      'as SGLang counts them, not once more by status',
+      ['# TYPE sglang:num_aborted_requests_total counter', 'sglang:num_aborted_requests_total{} 6'],
+      6,
+    ],
+  ])('counts failures of the routes that generate; aborted ones %s', async (_, counted, aborted) => {
+    const lines = [...counted, '# TYPE sglang:http_responses_total counter', ...RESPONSES, ''];
+    const { reading } = await readSaved(lines.join('\n'), 'responses.prom');
+    expect(linesOf(reading, 'llm_request_errors_total').sort()).toEqual([
+      `{error_type="aborted"} ${aborted}`,
+      '{error_type="overloaded"} 2',
+      '{error_type="validation"} 3',
+    ]);
+  });
+
+  it.each([
+    ['/server_info', 'newer builds'],
+    ['/get_server_info', 'older builds'],
+  ])('says its version at %s of %s, and the other path is no error', async (path) => {
+    const list = '{"object":"list","data":[{"id":"m","object":"model","owned_by":"sglang"}]}';
+    const text = `GET /metrics\n200\n\n${SCHEDULER}\n\nGET ${path}\n200\n\n${serverInfo({})}\n\nGET /v1/models\n200\n\n${list}\n`;
+    const { reading } = await readSaved(text, 'saved.http');
+    expect([reading.version, reading.errors]).toEqual(['0.5.6', []]);
+  });
+
   it('counts a request with a priority once', async () => {
     const points = ['{priority=""} 7', '{priority="0"} 5', '{priority="9"} 2'].map(
       (point) => `sglang:num_running_reqs${point}`,

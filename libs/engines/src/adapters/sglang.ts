@@ -13,6 +13,28 @@ const TOTAL_OF_PRIORITIES = { priority: [''] };
 /** Tokenizer series appear with the first request that ends, all of them at once. */
 const WITH_REQUESTS = { expectedWith: 'sglang:prompt_tokens_total' };
 
+/** Routes that make a model work, as `http_responses_total{endpoint}` names them: the path of the route, or "Unknown". */
+const SGLANG_GENERATING_ROUTES = [
+  '/generate',
+  '/encode',
+  '/classify',
+  '/v1/chat/completions',
+  '/v1/completions',
+  '/v1/responses',
+  '/v1/messages',
+  '/v1/embeddings',
+  '/v1/classify',
+  '/v1/score',
+  '/v1/rerank',
+  '/v1/audio/transcriptions',
+  '/api/chat',
+  '/api/generate',
+  '/invocations',
+] as const;
+
+/** The client went away: such requests are in `num_aborted_requests_total` too. */
+const CLIENT_CLOSED_REQUEST = '499';
+
 const HTTP_ERRORS: LabelRule = {
   from: 'status_code',
   map: {
@@ -24,7 +46,6 @@ const HTTP_ERRORS: LabelRule = {
     413: 'validation',
     422: 'validation',
     429: 'overloaded',
-    499: 'aborted',
     500: 'internal',
     502: 'internal',
     503: 'overloaded',
@@ -51,8 +72,16 @@ export const sglangFamilies = {
     { from: 'sglang:num_aborted_requests_total', set: { error_type: 'aborted' }, optional: true },
     {
       from: 'sglang:http_responses_total',
-      where: { status_code: Object.keys(HTTP_ERRORS.map ?? {}) },
+      // Of the routes that generate only: a probe of an unknown path is no failed request.
+      where: { endpoint: SGLANG_GENERATING_ROUTES, status_code: Object.keys(HTTP_ERRORS.map ?? {}) },
       labels: { error_type: HTTP_ERRORS },
+      optional: true,
+    },
+    {
+      from: 'sglang:http_responses_total',
+      unless: 'sglang:num_aborted_requests_total',
+      where: { endpoint: SGLANG_GENERATING_ROUTES, status_code: [CLIENT_CLOSED_REQUEST] },
+      set: { error_type: 'aborted' },
       optional: true,
     },
   ],
@@ -145,13 +174,22 @@ export const sglang = {
   ],
   requests: [
     { as: 'exposition', path: '/metrics' },
-    { as: 'json', path: '/server_info', maxAgeSeconds: 60, shape: isServerInfo },
+    {
+      as: 'json',
+      path: '/server_info',
+      maxAgeSeconds: 60,
+      optional: true,
+      shape: isServerInfo,
+      distinctive: true,
+    },
     {
       as: 'json',
       name: '/get_server_info',
       path: (soFar) => (soFar.status('/server_info') === 404 ? [{ path: '/get_server_info' }] : []),
       maxAgeSeconds: 60,
+      optional: true,
       shape: isServerInfo,
+      distinctive: true,
     },
     { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: isModelList },
   ],

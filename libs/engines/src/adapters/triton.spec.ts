@@ -53,10 +53,27 @@ describe('triton', () => {
   it.each([
     ['200', 'ready'],
     ['400', 'loading'],
-    ['404', 'unknown'], // the metrics port answers nothing else
-  ])('is, when readiness answers %s, %s', async (status, state) => {
-    const text = `GET /metrics\n200\n\n${successes({ m: 1 })}\nGET /v2/health/ready\n${status}\n\n`;
-    expect((await readSaved(text, 'saved.http')).reading.state).toBe(state);
+    ['503', 'loading'],
+    ['404', 'unknown'],
+  ])('is, when readiness on the HTTP port answers %s, %s', async (status, state) => {
+    const metadata = 'GET /v2\n200\n\n{"name":"triton","version":"2.60.0"}\n\n';
+    const text = `${metadata}GET /v2/health/ready\n${status}\n\n`;
+    const { reading } = await readSaved(text, 'saved.http');
+    expect([reading.up, reading.state, reading.version]).toEqual([true, state, '2.60.0']);
+  });
+
+  it('is up, in a state unknown, at its metrics port, which answers 400 to all but metrics', async () => {
+    const refusals = ['/v2', '/v2/health/ready'].map((path) => `GET ${path}\n400\n\n`);
+    const text = `GET /metrics\n200\n\n${successes({ m: 1 })}\n${refusals.join('')}`;
+    const { reading } = await readSaved(text, 'saved.http');
+    expect([reading.up, reading.state, reading.errors]).toEqual([true, 'unknown', []]);
+    expect(linesOf(reading, 'llm_ready')).toEqual([]);
+  });
+
+  it('is not up where all that is left on its HTTP port is another server, which answers 400', async () => {
+    const text = ['/metrics', '/v2', '/v2/health/ready'].map((path) => `GET ${path}\n400\n\n`).join('');
+    const { reading } = await readSaved(text, 'saved.http', 'triton');
+    expect(reading.up).toBe(false);
   });
 
   it('with its vLLM backend is Triton, not vLLM', async () => {

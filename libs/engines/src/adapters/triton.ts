@@ -1,7 +1,8 @@
 import type { Labels } from '@llm-monitor/metrics-core';
 
-import type { EngineAdapter, EngineFacts, LabelRule, Observation } from '../adapter.ts';
+import type { EngineAdapter, EngineFacts, LabelRule, Observation, RequestPath } from '../adapter.ts';
 import type { Answers } from '../answers.ts';
+import type { EngineState } from '../families.ts';
 import { joinTables, passedOn } from '../family-tables.ts';
 import { textAt } from '../json.ts';
 import { vllmFamilies } from './vllm.ts';
@@ -32,6 +33,8 @@ const FAILURES: LabelRule = {
   otherwise: 'other',
 };
 
+const READINESS = '/v2/health/ready';
+
 const WITH_TENSORRT_LLM = { expectedWith: 'nv_trt_llm_' };
 
 /** NVIDIA Triton: any backend generically, its tensorrtllm backend, and its vLLM backend with `vllm:` families. */
@@ -44,7 +47,7 @@ export const triton = {
     'Requests of a pipeline (ensemble, tensorrt_llm_bls) are counted for the pipeline, not again for its steps.',
     'The vLLM backend shows its own families only with REPORT_CUSTOM_METRICS set in the model configuration.',
     'Triton sums durations in microseconds and prints no histogram of them; time to first token needs --metrics-config histogram_latencies=true.',
-    'On the metrics port nothing but metrics is answered: version and readiness are on the HTTP port (8000).',
+    'The metrics port (8002) answers nothing but metrics, and the HTTP port (8000) version and readiness alone: give both as targets to have both.',
   ],
   ports: [8002, 8000],
   programs: ['tritonserver'],
@@ -54,9 +57,17 @@ export const triton = {
   ],
   requests: [
     { as: 'exposition', path: '/metrics' },
-    { as: 'json', path: '/v2', maxAgeSeconds: 60, shape: isServerMetadata },
+    {
+      as: 'json',
+      name: '/v2',
+      path: metadataPaths,
+      maxAgeSeconds: 60,
+      shape: isServerMetadata,
+      distinctive: true,
+    },
   ],
-  health: { path: '/v2/health/ready', states: { 400: 'loading', 503: 'loading' } },
+  // A server that is not ready answers 400, as the metrics port does to every such path: see `stateOf`.
+  health: { path: READINESS, states: { 503: 'loading' } },
   labels: { model: ['model'] },
   families: {
     ...joinTables(
@@ -128,13 +139,28 @@ function isServerMetadata(value: unknown): boolean {
   return textAt(value, 'name') === 'triton';
 }
 
+/** Metrics and metadata are on two ports, and the metrics port refuses all else: it is not asked for metadata. */
+function metadataPaths(soFar: Answers): readonly RequestPath[] {
+  return soFar.expositions.length === 0 ? [{ path: '/v2' }] : [];
+}
+
 function parseTriton(answers: Answers): EngineFacts {
   const version = textAt(answers.json('/v2'), 'version');
+  const state = stateOf(answers);
   return {
     ...(version === undefined ? {} : { version }),
+    ...(state === undefined ? {} : { state }),
     observations: kvTokens(answers),
-    ...(answers.hasFamily('vllm:') ? { unavailable: VLLM_LACKS } : { unavailable: TRITON_LACKS }),
+    ...(answers.expositions.length === 0
+      ? {} // the HTTP port does not tell which backend is behind it
+      : { unavailable: answers.hasFamily('vllm:') ? VLLM_LACKS : TRITON_LACKS }),
   };
+}
+
+/** Only the port that answers `/v2` knows whether the server is ready; undefined where its status says it all. */
+function stateOf(answers: Answers): EngineState | undefined {
+  if (answers.json('/v2') === undefined) return 'unknown';
+  return answers.status(READINESS) === 400 ? 'loading' : undefined;
 }
 
 const VLLM_LACKS = {

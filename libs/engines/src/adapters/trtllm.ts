@@ -2,7 +2,7 @@ import type { EngineAdapter, EngineFacts, LabelRule, Observation, RequestPath } 
 import type { Answers } from '../answers.ts';
 import { joinTables, type FamilyTable } from '../family-tables.ts';
 import { textAt } from '../json.ts';
-import { isModelList, openAiModels } from './vllm.ts';
+import { modelListOf, openAiModels } from './vllm.ts';
 
 /** Families of finished requests come with the first of them, those of the scheduler with its statistics. */
 const WITH_REQUESTS = { expectedWith: 'trtllm_request_success_total' };
@@ -166,7 +166,13 @@ export const trtllm = {
     { ownedBy: ['tensorrt_llm'] },
   ],
   requests: [
-    { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: isModelList },
+    {
+      as: 'json',
+      path: '/v1/models',
+      maxAgeSeconds: 60,
+      distinctive: true,
+      shape: modelListOf('tensorrt_llm'),
+    },
     { as: 'exposition', name: '/prometheus/metrics', path: metricsPaths },
     {
       as: 'json',

@@ -1,5 +1,6 @@
 import { readSaved } from '../read-saved.ts';
 import type { EngineReading } from '../reading.ts';
+import { modelListOf } from './vllm.ts';
 
 async function read(lines: string): Promise<EngineReading> {
   const running = 'vllm:num_requests_running{model_name="m",engine="0"} 1\n';
@@ -76,4 +77,33 @@ it('says what it still owes when only the web server prints (--disable-log-stats
   );
   expect(reading.up).toBe(true);
   expect(reading.missing).toContain('vllm:num_requests_running');
+});
+
+describe('lists of models', () => {
+  const list = (...owners: string[]) => ({
+    object: 'list',
+    data: owners.map((owner) => ({ id: 'm', object: 'model', owned_by: owner })),
+  });
+
+  it.each([
+    ['of its own', list('vllm'), true],
+    ['with a LoRA adapter', list('vllm', 'vllm'), true],
+    ['with nothing in it', list(), true],
+    ['of another engine', list('llamacpp'), false],
+    ['of a gateway in front of it and another', list('vllm', 'openai'), false],
+    ['of nobody', { object: 'list', data: [{ id: 'm' }] }, false],
+    ['that is none', { data: [] }, false],
+  ])('%s', (_, value, expected) => {
+    expect(modelListOf('vllm')(value)).toBe(expected);
+  });
+
+  it.each(['vllm', 'lmdeploy', 'aphrodite', 'trtllm'] as const)(
+    '%s takes no model from the list of another engine',
+    async (engine) => {
+      const text = `GET /v1/models\n200\n\n${JSON.stringify(list('somebody'))}\n`;
+      const { reading } = await readSaved(text, 'saved.http', engine);
+      expect(reading.models).toEqual([]);
+      expect(reading.errors.map(({ reason }) => reason)).toContain('not_recognized');
+    },
+  );
 });

@@ -135,7 +135,7 @@ export const vllm = {
       maxAgeSeconds: 60,
       shape: (value) => textAt(value, 'version') !== undefined,
     },
-    { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: isModelList },
+    { as: 'json', path: '/v1/models', maxAgeSeconds: 60, shape: modelListOf('vllm') },
   ],
   health: { path: '/health', states: { 503: 'failed' } },
   labels: { model: ['model_name'], replica: ['engine'] },
@@ -160,6 +160,13 @@ export function isModelList(value: unknown): boolean {
   return textAt(value, 'object') === 'list' && Array.isArray((value as { data?: unknown }).data);
 }
 
+/** Recognizes a list of models whose every entry, if there is one, is said to be owned by one of these. */
+export function modelListOf(...owners: readonly string[]): (value: unknown) => boolean {
+  return (value) =>
+    isModelList(value) &&
+    listAt(value, 'data').every((entry) => owners.includes(textAt(entry, 'owned_by') ?? ''));
+}
+
 /** Models of an OpenAI-style list, with the context length that vLLM and SGLang add. */
 export function openAiModels(list: unknown): ModelFact[] {
   return listAt(list, 'data').flatMap((entry) => {
@@ -178,14 +185,14 @@ export function openAiModels(list: unknown): ModelFact[] {
 }
 
 function sleepState(answers: Answers): 'sleeping' | undefined {
-  const points = pointsOf(answers, 'vllm:engine_sleep_state');
+  const points = answers.points('vllm:engine_sleep_state');
   const asleep = points.some(({ labels, value }) => labels['sleep_state'] !== 'awake' && value === 1);
   return asleep ? 'sleeping' : undefined;
 }
 
 /** `cache_config_info` holds the whole CacheConfig as labels: blocks times block size is the room in tokens. */
 function kvCapacity(answers: Answers): Observation[] {
-  return pointsOf(answers, 'vllm:cache_config_info').flatMap(({ labels }) => {
+  return answers.points('vllm:cache_config_info').flatMap(({ labels }) => {
     const tokens =
       asNumber(labels['kv_cache_size_tokens']) ??
       product(asNumber(labels['block_size']), asNumber(labels['num_gpu_blocks']));
@@ -205,13 +212,13 @@ function kvCapacity(answers: Answers): Observation[] {
 
 /** The one model whose name the other families carry: `cache_config_info` and `lora_requests_info` leave it out. */
 function servedModel(answers: Answers): { model: string } | Record<string, never> {
-  const model = pointsOf(answers, 'vllm:num_requests_running')[0]?.labels['model_name'];
+  const model = answers.points('vllm:num_requests_running')[0]?.labels['model_name'];
   return model === undefined ? {} : { model };
 }
 
 /** The value is the time of the change, and every past state stays behind: only the newest is true. */
 function loraRequests(answers: Answers): Observation[] {
-  const points = pointsOf(answers, 'vllm:lora_requests_info');
+  const points = answers.points('vllm:lora_requests_info');
   const newest = points.reduce<(typeof points)[number] | undefined>(
     (best, point) => (best === undefined || point.value > best.value ? point : best),
     undefined,
@@ -242,15 +249,6 @@ function loraRequests(answers: Answers): Observation[] {
         })),
     ),
   ];
-}
-
-function pointsOf(
-  answers: Answers,
-  family: string,
-): { labels: Readonly<Record<string, string>>; value: number }[] {
-  return answers.expositions.flatMap(({ families }) =>
-    (families.get(family)?.points ?? []).flatMap((point) => ('value' in point ? [point] : [])),
-  );
 }
 
 function asNumber(text: string | undefined): number | undefined {

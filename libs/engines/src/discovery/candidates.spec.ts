@@ -76,4 +76,43 @@ describe('which sockets are asked, and as what', () => {
   it('never asks a runner that Ollama starts for itself', () => {
     expect(asked([socket(8080, '/usr/bin/ollama runner --model x --port 8080')])).toEqual({});
   });
+
+  it.each([
+    ['sglang', 'python3 -m sglang.launch_server --nccl-port=28765', [30000, 28765], [30000]],
+    ['sglang', 'python3 -m sglang.launch_server --nccl-port 28765 --port 31000', [31000, 28765], [31000]],
+    ['tritonserver', 'tritonserver --grpc-port=9001', [8000, 9001, 8002], [8002]],
+    ['vllm', 'vllm serve m --master-port=29500 --port=8100', [8100, 29500], [8100]],
+  ])('takes no inner port of %s for its API', (_what, commandLine, ports, expected) => {
+    const { ask } = chooseCandidates(
+      ports.map((port) => socket(port, commandLine, '0.0.0.0', 7)),
+      new Set(),
+    );
+    expect(ask.map((candidate) => candidate.socket.port)).toEqual(expected);
+  });
+
+  it('leaves the children of an engine to their parent', () => {
+    const router = socket(8080, 'llama-server --port 8080', '127.0.0.1', 7);
+    const child = socket(41235, 'llama-server --port 41235', '127.0.0.1', 8);
+    const ofRouter = {
+      ...child,
+      process: { pid: 8, parent: 7, arguments: ['llama-server', '--port', '41235'] },
+    };
+    expect(asked([router, ofRouter])).toEqual({ 'http://127.0.0.1:8080': ['llamacpp'] });
+    expect(Object.keys(asked([router, child]))).toEqual(['http://127.0.0.1:8080', 'http://127.0.0.1:41235']);
+  });
+
+  it('takes what Docker opens on IPv4 and IPv6 with a process each for one server', () => {
+    const proxy = 'docker-proxy -host-port 8000';
+    expect(Object.keys(asked([socket(8000, proxy, '0.0.0.0', 70), socket(8000, proxy, '::', 71)]))).toEqual([
+      'http://127.0.0.1:8000',
+    ]);
+  });
+
+  it.each([
+    ['a folder named like an engine', 'jupyter-lab --notebook-dir=/home/me/vllm'],
+    ['a folder as the value of an option', 'python3 -m http.server -d /data/models/and/more/of/ollama'],
+    ['an editor of its source', 'vim llama-server'],
+  ])('%s is no engine', (_what, commandLine) => {
+    expect(asked([socket(9000, commandLine)])).toEqual({});
+  });
 });

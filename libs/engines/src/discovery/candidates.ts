@@ -32,7 +32,8 @@ const INNER_PROGRAMS = [['ollama', 'runner']] as const;
  * an engine's default port with a process that we cannot see or do not know. All others are never touched.
  *
  * An engine opens further ports for itself (process groups, message queues), on which a stray request could do harm:
- * when a process has several, only the one named on its command line or the engine's default is asked.
+ * when a process has several, only the one named on its command line or the engine's default is asked, and never those
+ * of its children.
  */
 export function chooseCandidates(
   sockets: readonly ListeningSocket[],
@@ -44,35 +45,18 @@ export function chooseCandidates(
     const { process, port } = socket;
     if (process !== undefined && (ownPids.has(process.pid) || isInner(process))) continue;
     const url = urlOf(socket);
-    const byProgram =
-      process === undefined ? [] : ENGINE_NAMES.filter((name) => runs(process, adapterOf(name).programs));
+    const byProgram = process === undefined ? [] : enginesOf(process);
     if (process !== undefined && byProgram.length > 0) {
-      const siblings = sockets.filter((other) => other.process?.pid === process.pid);
-      if (servesOn(process, port, byProgram, siblings)) {
-        ask.push({
-          socket,
-          url,
-          engines: byProgram,
-          why: `process ${process.pid} runs ${byProgram.join(' or ')}`,
-          certain: true,
-        });
-      } else {
-        passedOver.push({
-          socket,
-          why: `process ${process.pid} runs ${byProgram.join(' or ')} and listens on several ports, and this is not known to be its API: configure it as a target if it is`,
-        });
-      }
+      const refusal = refusalOf(process, port, byProgram, sockets);
+      const runs = `process ${process.pid} runs ${byProgram.join(' or ')}`;
+      if (refusal === undefined) ask.push({ socket, url, engines: byProgram, why: runs, certain: true });
+      else passedOver.push({ socket, why: `${runs} ${refusal}` });
       continue;
     }
     const byPort = ENGINE_NAMES.filter((name) => adapterOf(name).ports.includes(port));
     if (byPort.length > 0) {
-      ask.push({
-        socket,
-        url,
-        engines: byPort,
-        why: `port ${port} is the default of ${byPort.join(', ')}`,
-        certain: false,
-      });
+      const why = `port ${port} is the default of ${byPort.join(', ')}`;
+      ask.push({ socket, url, engines: byPort, why, certain: false });
     }
   }
   return { ask, passedOver };
@@ -80,14 +64,33 @@ export function chooseCandidates(
 
 /** The same port on IPv4 and IPv6 is one server: the wildcard and IPv4 come first. */
 function withoutTwins(sockets: readonly ListeningSocket[]): ListeningSocket[] {
-  const rank = ({ address }: ListeningSocket): number =>
-    address === '0.0.0.0' || address === '127.0.0.1' ? 0 : address === '::' || address === '::1' ? 1 : 2;
   const chosen = new Map<string, ListeningSocket>();
-  for (const socket of [...sockets].sort((one, other) => rank(one) - rank(other))) {
-    const key = `${socket.port} ${socket.process?.pid ?? (rank(socket) < 2 ? 'local' : socket.address)}`;
-    if (!chosen.has(key)) chosen.set(key, socket);
+  // By inode too, so that of several sockets of one port (workers with SO_REUSEPORT) it is always the same.
+  const ordered = [...sockets].sort(
+    (one, other) => rankOf(one) - rankOf(other) || Number(one.inode) - Number(other.inode),
+  );
+  for (const socket of ordered) {
+    // Docker listens on IPv4 and IPv6 with a process each, so the process tells nothing of wildcard and loopback.
+    const key =
+      rankOf(socket) < ELSEWHERE
+        ? `${socket.port}`
+        : `${socket.port} ${socket.process?.pid ?? socket.address}`;
+    if (!chosen.has(key) && !isCovered(socket, chosen)) chosen.set(key, socket);
   }
   return [...chosen.values()].sort((one, other) => one.port - other.port);
+}
+
+const ELSEWHERE = 2;
+
+function rankOf({ address }: ListeningSocket): number {
+  if (address === '0.0.0.0' || address === '127.0.0.1') return 0;
+  return address === '::' || address === '::1' ? 1 : ELSEWHERE;
+}
+
+/** A process that listens on loopback or everywhere is reached there, not a second time on an address of its own. */
+function isCovered(socket: ListeningSocket, chosen: ReadonlyMap<string, ListeningSocket>): boolean {
+  const local = chosen.get(`${socket.port}`);
+  return local?.process !== undefined && local.process.pid === socket.process?.pid;
 }
 
 function urlOf({ address, port }: ListeningSocket): string {
@@ -96,11 +99,38 @@ function urlOf({ address, port }: ListeningSocket): string {
   return address.includes(':') ? `http://[${address}]:${port}` : `http://${address}:${port}`;
 }
 
-/** Whether one of the arguments is the program, or a path that ends in it. */
-function runs(process: HostProcess, programs: readonly string[]): boolean {
-  return programs.some((program) =>
-    process.arguments.some((argument) => argument === program || argument.endsWith(`/${program}`)),
-  );
+function enginesOf(process: HostProcess): EngineName[] {
+  return ENGINE_NAMES.filter((name) => runs(process, adapterOf(name).programs));
+}
+
+/** How many words may stand in front of the program that a loader or wrapper starts: its options and their values. */
+const WORDS_IN_FRONT = 5;
+const INTERPRETER = /(?:^|\/)(?:python[\d.]*|node|bun)$/;
+const WRAPPER = /(?:^|\/)(?:uv|uvx|env|bash|sh|ld[-\w.]*\.so[.\d]*)$/;
+
+/**
+ * Whether the process is the program: its first word, the script or module of an interpreter, or what a loader loads.
+ * A word further behind, or the value of an option (`--notebook-dir=…/vllm`), is what a program works on, not what it is.
+ */
+function runs({ arguments: words }: HostProcess, programs: readonly string[]): boolean {
+  const [first = '', ...rest] = words;
+  const named = INTERPRETER.test(first)
+    ? interpreted(rest)
+    : WRAPPER.test(first)
+      ? rest.slice(0, WORDS_IN_FRONT)
+      : [];
+  return [first, ...named].some((word) => isProgram(word, programs));
+}
+
+/** The module that an interpreter runs (`-m MODULE`), else its script: the first word that is no option. */
+function interpreted(words: readonly string[]): string[] {
+  const start = words.findIndex((word) => word === '-m' || !word.startsWith('-'));
+  const word = words[start] === '-m' ? words[start + 1] : words[start];
+  return word === undefined ? [] : [word];
+}
+
+function isProgram(word: string, programs: readonly string[]): boolean {
+  return programs.some((program) => word === program || word.endsWith(`/${program}`));
 }
 
 function isInner(process: HostProcess): boolean {
@@ -109,26 +139,47 @@ function isInner(process: HostProcess): boolean {
   );
 }
 
-function servesOn(
+/** Why a socket of an engine's process is not its API, or undefined when it is. */
+function refusalOf(
   process: HostProcess,
   port: number,
   engines: readonly EngineName[],
-  siblings: readonly ListeningSocket[],
-): boolean {
+  sockets: readonly ListeningSocket[],
+): string | undefined {
+  const parent = sockets.find((other) => other.process?.pid === process.parent)?.process;
+  if (parent !== undefined && enginesOf(parent).some((name) => engines.includes(name))) {
+    return `and was started by process ${parent.pid}, which answers for it`;
+  }
+  const own = new Set(
+    sockets.filter((other) => other.process?.pid === process.pid).map((other) => other.port),
+  );
   const named = portsNamed(process);
-  if (named.length > 0) return named.includes(port);
-  const ports = new Set(siblings.map((socket) => socket.port));
-  if (ports.size === 1) return true;
   const defaults = engines.flatMap((name) => adapterOf(name).ports);
-  return defaults.includes(port);
+  const isApi = named.length > 0 ? named.includes(port) : own.size === 1 || defaults.includes(port);
+  if (isApi && port === apiPort(own, named, defaults)) return undefined;
+  return isApi
+    ? 'and is asked on another of its ports'
+    : 'and listens on several ports, and this is not known to be its API: configure it as a target if it is';
 }
 
-/** Ports given on the command line: `--port 8000`, `--http-port=8000`, `--metrics-port 8002`, `-p 8000`. */
+/** Of several ports that a process serves on, the one to ask: where its metrics are, by the order of its defaults. */
+function apiPort(
+  own: ReadonlySet<number>,
+  named: readonly number[],
+  defaults: readonly number[],
+): number | undefined {
+  const open = named.filter((port) => own.has(port));
+  if (named.length > 0) return open.find((port) => defaults.includes(port)) ?? open[0];
+  return defaults.find((port) => own.has(port)) ?? [...own][0];
+}
+
+/** Options that name the port of an API or of its metrics; others (`--nccl-port`, `--grpc-port`) are the engine's own. */
+const PORT_OPTION = /^(?:--(?:http-|server-|metrics-)?port|-p)$/;
+
 function portsNamed({ arguments: words }: HostProcess): number[] {
   return words.flatMap((word, index) => {
-    const inline = /^--(?:[a-z]+-)?port=(\d+)$/.exec(word)?.[1];
-    const next = /^(?:--(?:http-|metrics-)?port|-p)$/.test(word) ? words[index + 1] : undefined;
-    const port = Number(inline ?? next);
+    const [option = '', inline] = word.split('=', 2);
+    const port = PORT_OPTION.test(option) ? Number(inline ?? words[index + 1]) : NaN;
     return Number.isInteger(port) && port > 0 ? [port] : [];
   });
 }
