@@ -14,6 +14,7 @@ import { fixtureAnswers, readScrape, startTestExporter, type TestExporter } from
 import type { TargetsView } from './targets-report.ts';
 
 const VLLM = 'vllm-0.27-v1-dp2-lora.http';
+const SGLANG = 'sglang-0.5.http';
 const LLAMACPP = 'llamacpp-b11669-busy.http';
 
 const servers: FakeServer[] = [];
@@ -135,14 +136,55 @@ describe('/probe', () => {
     ]);
   });
 
-  it('reads it as the engine that is asked for', async () => {
+  it('refuses to read a target as another engine, and asks it nothing for that', async () => {
     const server = await serve(fixtureAnswers(LLAMACPP));
     const exporter = await start({ TARGETS: `one=${server.url}` });
     await exporter.scrape();
-    const asVllm = readScrape(await (await exporter.get('/probe?target=one&engine=vllm')).text());
-    expect(asVllm.value('llm_prompt_tokens_total')).toBeUndefined();
+    const asked = server.requests.length;
+    const response = await exporter.get('/probe?target=one&engine=vllm');
+    expect(response.status).toBe(400);
+    expect(await response.text()).toContain('This target is llamacpp, not vllm');
+    expect(server.requests).toHaveLength(asked);
     const asItself = readScrape(await (await exporter.get('/probe?target=one&engine=llamacpp')).text());
     expect(asItself.value('probe_success')).toBe(1);
+  });
+
+  it('refuses it by the engine in the settings before anything was read', async () => {
+    const server = await serve(fixtureAnswers(SGLANG));
+    const exporter = await start({ TARGETS: `one=sglang+${server.url}` });
+    expect((await exporter.get('/probe?target=one&engine=vllm')).status).toBe(400);
+    expect(server.requests).toEqual([]);
+  });
+
+  it.each([
+    ['a configured target', 'TARGETS'],
+    ['an allowed address', 'PROBE_ALLOW'],
+  ])(
+    'detects the engine of %s first, and never asks it what only another engine bears',
+    async (_title, by) => {
+      const server = await serve(fixtureAnswers(SGLANG));
+      const exporter = await start({ [by]: by === 'TARGETS' ? `one=${server.url}` : server.url });
+      const target = encodeURIComponent(server.url);
+      for (let turn = 0; turn < 2; turn++) {
+        const response = await exporter.get(`/probe?target=${target}&engine=vllm`);
+        expect(response.status).toBe(400);
+        expect(await response.text()).toContain('This target is sglang, not vllm');
+      }
+      expect(server.requests).not.toContain('GET /health');
+      const asItself = await exporter.get(`/probe?target=${target}&engine=sglang`);
+      expect(readScrape(await asItself.text()).value('probe_success')).toBe(1);
+    },
+  );
+
+  it('counts no dropped series of an address that is in no setting', async () => {
+    const server = await serve(fixtureAnswers(VLLM));
+    const exporter = await start({ PROBE_ALLOW: server.url, MAX_SERIES_PER_TARGET: '60' });
+    const probe = readScrape(
+      await (await exporter.get(`/probe?target=${encodeURIComponent(server.url)}`)).text(),
+    );
+    expect(probe.value('probe_success')).toBe(1);
+    expect(probe.value('llm_generation_tokens_total')).toBeDefined();
+    expect((await exporter.scrape()).text).not.toContain(server.url);
   });
 
   it('reads an address that a pattern allows, with its address as server, and without a key', async () => {
@@ -256,6 +298,27 @@ describe('/targets', () => {
     expect(html).toContain('There is none yet.');
     expect(html).toContain('0.0.0.0 port 29500: inner &lt;port&gt;');
     expect(html).not.toContain('<port>');
+  });
+});
+
+describe('the names it answers to', () => {
+  const statusFor = (url: string, host: string): Promise<number | undefined> =>
+    new Promise((resolve, reject) => {
+      request(`${url}/-/healthy`, { headers: { host }, agent: false }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .on('error', reject)
+        .end();
+    });
+
+  it.each([
+    [{}, 421],
+    [{ ALLOWED_HOSTS: 'gpu-box.lan' }, 200],
+  ])('are local, and those of %j', async (variables, status) => {
+    const exporter = await start(variables);
+    expect(await statusFor(exporter.url, 'gpu-box.lan')).toBe(status);
+    expect(await statusFor(exporter.url, 'evil.example')).toBe(421);
   });
 });
 

@@ -1,4 +1,4 @@
-import type { ConfiguredTarget, EngineCollection, Endpoint, Get, TargetBook } from '@llm-monitor/engines';
+import type { EngineCollection, Endpoint, Get, TargetBook } from '@llm-monitor/engines';
 import {
   createHttpApp,
   sendPage,
@@ -29,7 +29,6 @@ export interface AppParts {
     'scrapeTimeout' | 'requestTimeout' | 'maxConcurrentRequests' | 'probeAllow'
   >;
   readonly auth: AuthSettings;
-  readonly configured: readonly ConfiguredTarget[];
   readonly book: TargetBook;
   readonly collection: EngineCollection;
   /** A collection over targets outside the book, for `/probe`. */
@@ -46,7 +45,12 @@ const SCRAPE_MARGIN_SECONDS = 0.5;
 /** The HTTP side of the exporter, not yet listening: `/metrics`, `/probe`, `/targets`, health and a landing page. */
 export function createApp(parts: AppParts): HttpApp {
   const { settings, book, collection, selfMetrics } = parts;
-  const probe = createProbe({ ...parts, allow: settings.probeAllow, now: Date.now });
+  const probe = createProbe({
+    ...parts,
+    allow: settings.probeAllow,
+    readTimeoutSeconds: settings.scrapeTimeout,
+    now: Date.now,
+  });
 
   const deadlineMilliseconds = (scrapeTimeoutSecondsHeader: string | undefined): number => {
     const asked = scrapeDeadlineMilliseconds(
@@ -105,7 +109,7 @@ export function createApp(parts: AppParts): HttpApp {
       {
         path: '/probe?target=NAME',
         label: 'Probe',
-        what: 'one target alone: its name or address, and engine=',
+        what: 'one target alone, by its name or address',
       },
     ],
     routes: (router) => {

@@ -77,6 +77,19 @@ describe('check', () => {
     expect(stdout).toContain(`one: ${dead.url}/v1/models refused the connection: is the engine up`);
   });
 
+  it('leaves the terminal alone, whatever a server calls its model', async () => {
+    const answers = fixtureAnswers('llamacpp-b11669-busy.http');
+    const renamed = Object.entries(answers).map(([path, answer]) => [
+      path,
+      { ...answer, body: answer.body.replaceAll('qwen3-8b', 'evil\\u001b[2J') },
+    ]);
+    const server = await startFakeServer(Object.fromEntries(renamed) as typeof answers);
+    servers.push(server);
+    const { stdout } = await check({ LLM_EXPORTER_TARGETS: `one=${server.url}` });
+    expect(stdout).toContain('evil [2J');
+    expect(stdout.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+  });
+
   it('says what it looked for when there is nothing, and ends with 1', async () => {
     const { stdout, exitCode } = await check({});
     expect(exitCode).toBe(1);

@@ -1,3 +1,4 @@
+import { printableText } from '@llm-monitor/config';
 import type { MetricFamily } from '@llm-monitor/metrics-core';
 import { adapterOf, isEngineName, type TargetBook } from '@llm-monitor/engines';
 
@@ -22,13 +23,13 @@ export async function checkTargets(
   return { text: renderCheck(view), exitCode: healthy ? 0 : 1 };
 }
 
-/** The table of targets, what is wrong with each, and what was left alone. */
+/** The table of targets, what is wrong with each, and what was left alone, fit for a terminal. */
 export function renderCheck(view: TargetsView): string {
   const lines = view.targets.length === 0 ? nothingFound(view) : targetLines(view.targets);
   for (const { url, why } of view.strangers) lines.push(`left alone: ${url}: ${why}`);
   for (const { address, port, why } of view.passedOver)
     lines.push(`passed over: ${address} port ${port}: ${why}`);
-  return `${lines.join('\n')}\n`;
+  return `${lines.map(printableText).join('\n')}\n`;
 }
 
 function nothingFound(view: TargetsView): string[] {

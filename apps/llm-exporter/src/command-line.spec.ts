@@ -65,7 +65,7 @@ describe('the settings of the llm-exporter', () => {
       '--tragets',
       'LLM_EXPORTER_TARGETS: ',
       'give the key as the target token',
-      'LLM_EXPORTER_TARGET_TOKEN: expected visible ASCII',
+      'LLM_EXPORTER_TARGET_TOKEN: expected a key of 1 to 4096 visible ASCII',
       'LLM_EXPORTER_DISCOVERED_TOKEN: is set, and so is LLM_EXPORTER_DISCOVERED_TOKEN_FILE',
       'LLM_EXPORTER_DISCOVERY_INTERVAL: expected a duration',
       'LLM_EXPORTER_PROBE_ALLOW: ',

@@ -12,12 +12,18 @@ import {
 import {
   authOf,
   createLogger,
+  hostsOf,
   listen,
   tlsOf,
   type HttpApp,
   type Listening,
 } from '@llm-monitor/exporter-http';
-import { createCollectorRunner, createSelfMetrics, guardCardinality } from '@llm-monitor/metrics-core';
+import {
+  createCollectorRunner,
+  createSelfMetrics,
+  guardCardinality,
+  type MetricFamily,
+} from '@llm-monitor/metrics-core';
 import type { Logger } from 'pino';
 
 import { createApp } from './app.ts';
@@ -62,15 +68,16 @@ export function createExporter({
     now: Date.now,
     onEvent: logTargetEvent(log),
   });
-  const guarded = {
-    guard: (server: string, families: Parameters<typeof guardCardinality>[1]) =>
-      guardCardinality(server, families, settings.maxSeriesPerTarget, selfMetrics.countDroppedSeries)
-        .families,
-    onBug: (server: string, err: unknown) => log.error({ err, server }, 'reading a server failed by a bug'),
-  };
+  const guardedBy =
+    (count: typeof selfMetrics.countDroppedSeries) =>
+    (server: string, families: readonly MetricFamily[]): readonly MetricFamily[] =>
+      guardCardinality(server, families, settings.maxSeriesPerTarget, count).families;
+  const onBug = (server: string, err: unknown): void =>
+    log.error({ err, server }, 'reading a server failed by a bug');
   const collection = createEngineCollection({
-    ...guarded,
     book,
+    guard: guardedBy(selfMetrics.countDroppedSeries),
+    onBug,
     runner: createCollectorRunner({
       metrics: selfMetrics.collectors,
       concurrency: settings.maxConcurrentTargets,
@@ -83,13 +90,13 @@ export function createExporter({
       createApp({
         settings,
         auth: authOf(settings),
-        configured,
         book,
         collection,
         collectionOf: (other) =>
           createEngineCollection({
-            ...guarded,
             book: other,
+            guard: guardedBy(() => undefined),
+            onBug,
             runner: createCollectorRunner({ metrics: SILENT }),
           }),
         createGet: get,
@@ -128,6 +135,7 @@ export async function startExporter(parts: ExporterParts): Promise<RunningExport
       host: settings.host,
       port: settings.port,
       ...tlsOf(settings),
+      ...hostsOf(settings),
       limits: { requestTimeoutSeconds: settings.requestTimeout },
     },
   );

@@ -20,8 +20,8 @@ export const allowPattern = settingSchema<AllowPattern>({
     if (!/^https?:\/\/[\w.*:[\]-]+(\/[\w./-]*)?$/.test(text)) return refuse();
     const url = probeUrl(text.replaceAll('*', '1'));
     if (url === undefined) return refuse();
-    // What an address loses when it is written the usual way (the port 80 of http) the pattern loses too.
-    const usual = /:80$/.test(text) && text.startsWith('http:') ? text.slice(0, -':80'.length) : text;
+    // What an address loses when it is written the usual way (the scheme's own port) the pattern loses too.
+    const usual = text.replace(/^(http:\/\/[^/]*):80(?=\/|$)|^(https:\/\/[^/]*):443(?=\/|$)/, '$1$2');
     const literal = (part: string): string => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
     const expression = new RegExp(`^${usual.split('*').map(literal).join('[a-z0-9-]+')}$`);
     return { text, matches: (address) => expression.test(address) };

@@ -2,7 +2,6 @@ import {
   ENGINE_NAMES,
   isEngineName,
   TargetBook,
-  type ConfiguredTarget,
   type Endpoint,
   type EngineCollection,
   type EngineName,
@@ -27,15 +26,18 @@ export interface ProbeQuery {
 export interface ProbeParts {
   readonly book: TargetBook;
   readonly collection: Pick<EngineCollection, 'collectOne'>;
-  /** Addresses with their keys, for a configured target that is asked as another engine. */
-  readonly configured: readonly ConfiguredTarget[];
   readonly allow: readonly AllowPattern[];
   readonly createGet: (endpoint: Endpoint) => Get;
   /** A collection over targets that are not in the book. */
   readonly collectionOf: (book: TargetBook) => Pick<EngineCollection, 'collectOne'>;
+  /** Longest time to read a target that is not in the book, and to find out what it is. */
+  readonly readTimeoutSeconds: number;
   /** Unix time in milliseconds. */
   readonly now: () => number;
 }
+
+/** A book, and what reads the targets in it. */
+type Read = Pick<ProbeParts, 'book' | 'collection'>;
 
 /** Targets outside the book of which the engine is remembered between two probes. */
 const REMEMBERED_TARGETS = 256;
@@ -48,57 +50,62 @@ const probeFamilies = {
 
 /**
  * Reads one target for `/probe?target=&engine=`: a configured or discovered one by name or address, or an address that
- * a pattern allows.
- * @throws RequestError 400 for a question that cannot be understood, 403 for a target that is not allowed.
+ * a pattern allows. `engine` is what the target is expected to be and never what it is asked as: a question that is
+ * harmless to one engine makes another generate, and any web page can put an address of ours into an image.
+ * @throws RequestError 400 for a question that cannot be understood or a target that is another engine, 403 for a
+ * target that is not allowed.
  */
 export function createProbe(
   parts: ProbeParts,
 ): (query: ProbeQuery, deadlineMilliseconds: number) => Promise<readonly MetricFamily[]> {
-  const strangers = new Map<string, Pick<EngineCollection, 'collectOne'>>();
+  const strangers = new Map<string, Read>();
 
-  /** The collection that holds nothing but this target, so that its engine is detected but once. */
-  function collectionFor(target: ConfiguredTarget): Pick<EngineCollection, 'collectOne'> {
-    const key = `${target.engine ?? 'auto'} ${target.endpoint.url}`;
-    const collection =
-      strangers.get(key) ??
-      parts.collectionOf(
-        new TargetBook({
-          configured: [target],
-          createGet: parts.createGet,
-          forgetAfterSeconds: 0,
-          detectTimeoutSeconds: 0,
-          now: parts.now,
-        }),
-      );
-    strangers.delete(key);
-    strangers.set(key, collection);
+  /** A book that holds nothing but this address, kept so that its engine is detected but once. */
+  function strangerAt(url: string): Read {
+    const stranger = strangers.get(url) ?? newStranger(url);
+    strangers.delete(url);
+    strangers.set(url, stranger);
     const [oldest] = strangers.keys();
     if (strangers.size > REMEMBERED_TARGETS && oldest !== undefined) strangers.delete(oldest);
-    return collection;
+    return stranger;
+  }
+
+  function newStranger(url: string): Read {
+    const book = new TargetBook({
+      configured: [{ server: url, endpoint: { url } }],
+      createGet: parts.createGet,
+      forgetAfterSeconds: 0,
+      detectTimeoutSeconds: parts.readTimeoutSeconds,
+      now: parts.now,
+    });
+    return { book, collection: parts.collectionOf(book) };
   }
 
   return async (query, deadlineMilliseconds) => {
     const { target, engine } = readQuery(query);
     const known = knownTarget(parts.book, target);
-    const isAsKnown = known !== undefined && (engine === undefined || engine === known.engine);
     const server = known?.server ?? allowedUrl(target, parts.allow);
-    const collection = isAsKnown
-      ? parts.collection
-      : collectionFor({
-          server,
-          endpoint: parts.configured.find((each) => each.server === known?.server)?.endpoint ?? {
-            url: known?.url ?? server,
-          },
-          ...(engine === undefined ? {} : { engine }),
-        });
+    const { book, collection } = known === undefined ? strangerAt(server) : parts;
+    refuseOtherEngine(engine, book, server);
     const started = performance.now();
     const { families, up } = await collection.collectOne(server, deadlineMilliseconds);
+    refuseOtherEngine(engine, book, server); // it may be known only now
     return [
       ...families,
       gauge('probe_success', up ? 1 : 0),
       gauge('probe_duration_seconds', (performance.now() - started) / 1000),
     ];
   };
+}
+
+/** @throws RequestError 400 where it is known what engine the target is, and that it is not the one that was said. */
+function refuseOtherEngine(engine: EngineName | undefined, book: TargetBook, server: string): void {
+  const actual = knownTarget(book, server)?.engine;
+  if (engine === undefined || actual === undefined || !isEngineName(actual) || actual === engine) return;
+  throw new RequestError(
+    400,
+    `This target is ${actual}, not ${engine}, and is read as what it is: leave engine away, or name it in LLM_EXPORTER_TARGETS with its engine in front if that is wrong.`,
+  );
 }
 
 function readQuery(query: ProbeQuery): { target: string; engine: EngineName | undefined } {

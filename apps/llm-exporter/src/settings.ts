@@ -3,12 +3,12 @@ import {
   byteSize,
   defineSettings,
   durationBetween,
+  headerKey,
   httpSettings,
   integerBetween,
   list,
   nameValueList,
   oneOf,
-  secretText,
   type SettingsOf,
 } from '@llm-monitor/config';
 import { ENGINE_NAMES, targetSetting, type EngineName } from '@llm-monitor/engines';
@@ -16,12 +16,6 @@ import { ENGINE_NAMES, targetSetting, type EngineName } from '@llm-monitor/engin
 import { allowPattern } from './probe-allow.ts';
 
 const [firstEngine, ...otherEngines] = ENGINE_NAMES as [EngineName, ...EngineName[]]; // the table is never empty
-
-/** A key as an HTTP header can carry it; found here rather than as a failure of every request. */
-const headerKey = secretText.refine(
-  (key) => /^[\x21-\x7e]{1,4096}$/.test(key),
-  'expected visible ASCII characters without spaces: is it one key, on one line?',
-);
 
 /** Every setting of the llm-exporter, once. */
 export const settings = defineSettings(

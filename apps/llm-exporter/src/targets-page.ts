@@ -1,3 +1,5 @@
+import { escapeHtml } from '@llm-monitor/exporter-http';
+
 import type { TargetsView, TargetView } from './targets-report.ts';
 
 /** The page's one style sheet, whose hash its policy allows. */
@@ -106,16 +108,4 @@ ${rows.join('\n')}
 function list(items: readonly string[]): string {
   if (items.length === 0) return '<p>None.</p>';
   return `<ul>\n${items.map((item) => `<li>${escapeHtml(item)}</li>`).join('\n')}\n</ul>`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

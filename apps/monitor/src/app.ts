@@ -30,8 +30,8 @@ export interface AppParts {
   readonly events: LiveEvents;
   /** What there is to show now. */
   readonly state: () => PageState;
-  /** Called when somebody looks: opens the page, listens or asks. */
-  readonly onLook: () => void;
+  /** Called when somebody looks: opens the page, listens or asks. Resolves when the state is fresh, or soon anyway. */
+  readonly onLook: () => Promise<void>;
   readonly ready: () => Readiness;
   readonly log: Logger;
 }
@@ -67,12 +67,12 @@ export function createApp(parts: AppParts): HttpApp {
     },
     routes: (router, stopping) => {
       stopping.addEventListener('abort', () => events.endAll(), { once: true });
-      router.get('/', (ctx) => {
-        onLook();
+      router.get('/', async (ctx) => {
+        await onLook();
         sendPage(ctx, renderPage(state()), pagePolicy);
       });
-      router.get('/api/state', (ctx) => {
-        onLook();
+      router.get('/api/state', async (ctx) => {
+        await onLook();
         ctx.type = 'json';
         ctx.body = JSON.stringify(state());
       });
@@ -84,7 +84,8 @@ export function createApp(parts: AppParts): HttpApp {
             'Enough pages are listening already: ask /api/state now and then instead.',
           );
         }
-        onLook();
+        // What is read now follows as an event.
+        void onLook();
         // A proxy in between shall pass each event on at once.
         ctx.set({ 'Content-Type': 'text/event-stream', 'X-Accel-Buffering': 'no' });
         ctx.body = stream;

@@ -2,18 +2,17 @@ import type { BookReport } from '@llm-monitor/engines';
 
 import { describeSearch, type SearchView } from './describe-search.ts';
 import { describeServers, type ServerView, type WatchedServer } from './describe-servers.ts';
-import { countFigure, rateFigure, unknownFigure, type Figure } from './figure.ts';
 
-/** All that the page shows; also the answer of `/api/state`. */
+/**
+ * All that the page shows; also the answer of `/api/state`. It has no sums over servers: a gateway shows the same
+ * requests and tokens as the engines behind it.
+ */
 export interface PageState {
   readonly version: string;
   /** Unix time in seconds. */
   readonly atSeconds: number;
   /** How many engines there are and whether they answer, in a few words. */
   readonly headline: string;
-  readonly running: Figure;
-  readonly waiting: Figure;
-  readonly generated: Figure;
   readonly servers: readonly ServerView[];
   readonly search: SearchView;
 }
@@ -31,19 +30,10 @@ export interface PageParts {
 /** The whole page as values. Pure. */
 export function describePage({ version, servers, report, isBlind, nowSeconds }: PageParts): PageState {
   const views = describeServers(servers, nowSeconds);
-  const total = (of: (view: ServerView) => Figure, show: (value: number) => Figure): Figure => {
-    const values = views.flatMap((view) => of(view).value ?? []);
-    return values.length === 0
-      ? unknownFigure('no server says')
-      : show(values.reduce((sum, value) => sum + value, 0));
-  };
   return {
     version,
     atSeconds: nowSeconds,
     headline: headlineOf(views, report),
-    running: total(({ running }) => running, countFigure),
-    waiting: total(({ waiting }) => waiting, countFigure),
-    generated: total(({ generated }) => generated, rateFigure),
     servers: views,
     search: describeSearch(report, isBlind),
   };

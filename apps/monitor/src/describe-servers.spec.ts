@@ -1,4 +1,10 @@
-import { TargetError, type EngineReading, type LlmMetricName, type TargetReport } from '@llm-monitor/engines';
+import {
+  TargetError,
+  UNAVAILABLE_REASONS,
+  type EngineReading,
+  type LlmMetricName,
+  type TargetReport,
+} from '@llm-monitor/engines';
 import type { HistogramPoint, Labels, MetricFamily } from '@llm-monitor/metrics-core';
 
 import { describeServers, type ServerView } from './describe-servers.ts';
@@ -46,7 +52,7 @@ function after(
   readings: readonly (readonly [second: number, reading: EngineReading])[],
   more: Partial<TargetReport> = {},
 ): ServerView {
-  const history = new History();
+  const history = new History(10);
   for (const [second, reading] of readings) history.add('chat', START + second, reading);
   const [lastSecond, reading] = readings.at(-1) ?? [0, down];
   const lastUp = readings.findLast(([, each]) => each.up)?.[0];
@@ -70,46 +76,12 @@ const generated = (value: number): MetricFamily => scalar('llm_generation_tokens
 const flying = (value: number): MetricFamily => scalar('llm_generation_tokens_in_flight', value);
 
 describe('tokens per second', () => {
-  it.each([
-    ['the growth over the last ten seconds', [0, 4, 10, 14].map((at) => [at, 100 * at]), 100],
-    // 4 s is the newest reading at least ten seconds old; what happened before it does not count.
-    [
-      'only the last ten seconds',
-      [
-        [0, 0],
-        [4, 9000],
-        [14, 9500],
-      ],
-      50,
-    ],
-    [
-      'a shorter time when there is no more',
-      [
-        [0, 700],
-        [2, 900],
-      ],
-      100,
-    ],
-    [
-      'nothing when nothing was generated',
-      [
-        [0, 700],
-        [10, 700],
-      ],
-      0,
-    ],
-    [
-      'what came after a restart, which set the counter to zero',
-      [
-        [0, 70_000],
-        [10, 250],
-      ],
-      25,
-    ],
-  ])('are %s', (_title, readings, expected) => {
-    const view = after(readings.map(([at = 0, value = 0]) => [at, up([generated(value)])]));
-    expect(view.generated.value).toBeCloseTo(expected, 10);
-    expect(view.generated.unit).toBe('tok/s');
+  it('are what came after a restart, which set the counter to zero', () => {
+    const view = after([
+      [0, up([generated(70_000)])],
+      [10, up([generated(250)])],
+    ]);
+    expect(view.generated).toEqual({ text: '25', unit: 'tok/s', value: 25, over: 'over 10 s' });
   });
 
   it('count tokens in flight of an engine that counts at the end of a request', () => {
@@ -118,7 +90,7 @@ describe('tokens per second', () => {
       [5, up([generated(1000), flying(400)])],
       [10, up([generated(1900), flying(50)])],
     ]);
-    expect(view.generated.value).toBeCloseTo(95, 10);
+    expect(view.generated.value).toBeCloseTo(110, 10);
   });
 
   it('are never negative when a request ends between two looks of one reading', () => {
@@ -148,7 +120,8 @@ describe('tokens per second', () => {
 
   it('are unknown, not zero, at the first reading', () => {
     const { generated: figure } = after([[0, up([generated(100)])]]);
-    expect(figure).toEqual({ text: '–', reason: 'a rate needs two readings: in a moment' });
+    expect(figure.value).toBeUndefined();
+    expect(figure.text).toBe('measuring…');
   });
 
   it('are unknown after a long silence until there are two readings again', () => {
@@ -168,7 +141,7 @@ describe('tokens per second', () => {
       ],
       { engine: 'llamacpp' },
     );
-    expect(figure).toEqual({ text: '–', reason: 'not given by llama.cpp; the measuring proxy will' });
+    expect(figure).toEqual({ text: '–', reason: 'not given by llama.cpp' });
   });
 
   it('of prompts are told apart', () => {
@@ -252,7 +225,7 @@ describe('latency', () => {
       },
     ]);
     const view = after([[0, reading]]);
-    expect(view.noLatencies).toBe('not given by vLLM; the measuring proxy will');
+    expect(view.noLatencies).toBe('not given by vLLM');
     expect(view.unsaid.map(({ name }) => name)).toEqual(['Time to first token', 'Inter-token latency']);
   });
 });
@@ -304,6 +277,23 @@ describe('the KV cache', () => {
   });
 });
 
+describe('a figure that is not to be had', () => {
+  const known = Object.keys(UNAVAILABLE_REASONS);
+
+  it.each(known.filter((reason) => reason !== 'not_in_answer'))('has words of its own for %s', (reason) => {
+    const told = (why: string): string | undefined =>
+      after([[0, up([unavailable('llm_requests_waiting', why)])]]).waiting.reason;
+    const others = known.filter((other) => other !== reason).map(told);
+    expect(told(reason)).not.toContain('not in the server’s answer');
+    expect(others).not.toContain(told(reason));
+  });
+
+  it('is told in the words of the schema', () => {
+    const view = after([[0, up([unavailable('llm_requests_waiting', 'ambiguous')])]]);
+    expect(view.waiting).toEqual({ text: '–', reason: UNAVAILABLE_REASONS.ambiguous });
+  });
+});
+
 describe('the state', () => {
   it.each([
     ['ready', 0, { level: 'ready', word: 'Ready' }],
@@ -341,6 +331,14 @@ describe('the state', () => {
     expect(view.chart.peak.value).toBeCloseTo(80, 10);
   });
 
+  it('of one that does not answer keeps the models and the version of its last answer', () => {
+    const { models, version } = after([
+      [0, up([], { version: '0.11.2', models: ['qwen', 'gemma'] })],
+      [2, down],
+    ]);
+    expect({ models, version }).toEqual({ models: ['qwen', 'gemma'], version: '0.11.2' });
+  });
+
   it('of one that is partly read tells what was not', () => {
     const error = new TargetError(
       'unauthorized',
@@ -354,7 +352,7 @@ describe('the state', () => {
   });
 
   it('of one that was never read is that it is being read', () => {
-    const history = new History().of('chat');
+    const history = new History(10).of('chat');
     const report: TargetReport = {
       server: 'chat',
       url: 'http://127.0.0.1:8000',
@@ -401,8 +399,45 @@ describe('the chart', () => {
     expect(summary).toBe('Generated tokens per second over the last 10 minutes, at most 50.');
   });
 
+  it('draws no ramp over readings of the idle pace, in which something was generated', () => {
+    const history = new History(2);
+    for (const [second, tokens] of [
+      [0, 0],
+      [15, 0],
+      [30, 6000],
+      [32, 6100],
+      [34, 6200],
+    ] as const)
+      // prettier-ignore
+      history.add('chat', START + second, up([generated(tokens)]));
+    expect(
+      history
+        .of('chat')
+        .steps.map(({ index, generatedTokens, watchedSeconds }) => [
+          index * 5 - START,
+          generatedTokens / watchedSeconds,
+        ]),
+    ).toEqual([
+      [0, 0],
+      [5, 0],
+      [10, 0],
+      [30, 50],
+    ]);
+  });
+
+  it.each([
+    [2, 5, false],
+    [2, 6, true],
+    [10, 15, false],
+    [10, 16, true],
+  ])('of a pace of %d s: after %d s without a reading, a gap is %s', (interval, seconds, isAfterGap) => {
+    const history = new History(interval);
+    for (const second of [0, seconds]) history.add('chat', START + second, up([]));
+    expect(history.of('chat').samples.at(-1)?.isAfterGap).toBe(isAfterGap);
+  });
+
   it('is bounded to an hour', () => {
-    const history = new History();
+    const history = new History(10);
     for (let second = 0; second <= 8000; second += 10)
       history.add('chat', START + second, up([generated(second)]));
     const { steps, samples } = history.of('chat');
@@ -411,7 +446,7 @@ describe('the chart', () => {
   });
 
   it('begins anew when the clock is set back', () => {
-    const history = new History();
+    const history = new History(10);
     for (const second of [100, 110, 50, 60]) history.add('chat', START + second, up([generated(second)]));
     const { samples, steps } = history.of('chat');
     expect(samples.map(({ atSeconds }) => atSeconds - START)).toEqual([50, 60]);
@@ -426,8 +461,55 @@ it('names metrics that the version should give and does not', () => {
 });
 
 it('forgets servers that are gone', () => {
-  const history = new History();
+  const history = new History(10);
   history.add('chat', START, up([generated(1)]));
   history.keepOnly(new Set(['other']));
   expect(history.of('chat')).toEqual({ samples: [], steps: [] });
+});
+
+it('names the figures that no version of its engine gives, and those only', () => {
+  const reading = up([
+    {
+      ...unavailable('llm_requests_running', ''),
+      type: 'info',
+      points: [
+        ['llm_requests_running', 'engine_lacks'],
+        ['llm_generation_tokens_total', 'metrics_disabled'],
+        ['llm_kv_cache_usage_ratio', 'engine_lacks'],
+      ].map(([metric = '', reason = '']) => ({ labels: { ...labels, metric, reason }, value: 1 })),
+    },
+  ]);
+  expect(after([[0, reading]]).neverGiven).toEqual(['running', 'kvCache']);
+});
+
+describe('the models in memory', () => {
+  const total = (value: number): MetricFamily => scalar('llm_model_memory_bytes', value, { kind: 'total' });
+  const both = (bytes: number, onGpu: number): MetricFamily => ({
+    ...total(bytes),
+    type: 'gauge',
+    points: [
+      { labels: { ...labels, kind: 'total' }, value: bytes },
+      { labels: { ...labels, kind: 'vram' }, value: onGpu },
+    ],
+  });
+
+  it.each([
+    [
+      [
+        both(6_668_095_488, 5_001_071_616),
+        scalar('llm_model_info', 1, { quantization: 'Q4_K_M' }),
+        scalar('llm_model_context_tokens', 8192),
+        scalar('llm_model_unload_time_seconds', START + 290),
+      ],
+      '6.7 GB · 75 % on GPU · Q4_K_M · context 8,192 tokens · unloads in 4 min',
+    ],
+    [[both(500_000_000, 0)], '500 MB · on the CPU'],
+    [[total(800_000), scalar('llm_model_unload_time_seconds', START - 1)], '800 kB · being unloaded'],
+  ])('are told with what is known of them (%#)', (families, text) => {
+    expect(after([[0, up(families)]]).inMemory).toEqual([{ name: 'm', text }]);
+  });
+
+  it('are none where the engine does not tell their memory', () => {
+    expect(after([[0, up([scalar('llm_model_info', 1, { quantization: 'Q4_K_M' })])]]).inMemory).toEqual([]);
+  });
 });

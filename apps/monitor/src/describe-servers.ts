@@ -2,6 +2,7 @@ import {
   adapterOf,
   CORE_METRICS,
   isEngineName,
+  UNAVAILABLE_REASONS,
   type EngineReading,
   type EngineState,
   type LlmMetricName,
@@ -19,6 +20,8 @@ import {
 } from './figure.ts';
 import { scalars, STEP_SECONDS, type LatencyMetric, type Sample, type ServerHistory } from './history.ts';
 import { latestLatency, windowLatency, type LatencyQuantiles } from './latency-window.ts';
+import { modelsInMemory } from './models-in-memory.ts';
+import { tokenRate } from './token-rate.ts';
 
 /** One watched server: what is known of it now, and its past. */
 export interface WatchedServer {
@@ -51,6 +54,20 @@ export interface Named {
   readonly text: string;
 }
 
+const FIGURE_METRICS = {
+  generated: 'llm_generation_tokens_total',
+  prompt: 'llm_prompt_tokens_total',
+  cached: 'llm_prompt_tokens_cached_total',
+  running: 'llm_requests_running',
+  waiting: 'llm_requests_waiting',
+  capacity: 'llm_requests_capacity',
+  kvCache: 'llm_kv_cache_usage_ratio',
+  timeToFirstToken: 'llm_time_to_first_token_seconds',
+  interTokenLatency: 'llm_inter_token_latency_seconds',
+} as const satisfies Record<string, LlmMetricName>;
+
+export type FigureName = keyof typeof FIGURE_METRICS;
+
 /** All that the page shows of one server. */
 export interface ServerView {
   readonly server: string;
@@ -79,6 +96,10 @@ export interface ServerView {
   readonly since: string;
   /** What is wrong and how to mend it; empty when nothing is. */
   readonly problem: string;
+  /** The models in its memory with what is known of each, where it says how much they take. */
+  readonly inMemory: readonly Named[];
+  /** Figures of this view that no version of its engine gives: there is no place to keep for them. */
+  readonly neverGiven: readonly FigureName[];
   /** Core figures that it does not give, with the reason. */
   readonly unsaid: readonly Named[];
   /** Metrics by their native names that this version should give and does not. */
@@ -89,10 +110,7 @@ export interface ServerView {
   readonly why: string;
 }
 
-const RATE_WINDOW_SECONDS = 10;
 const WINDOW_SECONDS = 60;
-/** A window may stretch that far over its length, where readings are rare. */
-const LONGEST_RATE_WINDOW_SECONDS = 45;
 const CHART_SECONDS = 600;
 
 const METRIC_WORDS: Readonly<Record<(typeof CORE_METRICS)[number], string>> = {
@@ -109,16 +127,6 @@ const METRIC_WORDS: Readonly<Record<(typeof CORE_METRICS)[number], string>> = {
   llm_request_queue_time_seconds: 'Queue time',
   llm_kv_cache_usage_ratio: 'KV cache',
 };
-
-/** What a proxy in front of an engine can measure, whatever the engine says of itself. */
-const SEEN_BY_PROXY: ReadonlySet<string> = new Set([
-  'llm_requests_finished_total',
-  'llm_prompt_tokens_total',
-  'llm_generation_tokens_total',
-  'llm_time_to_first_token_seconds',
-  'llm_inter_token_latency_seconds',
-  'llm_request_duration_seconds',
-]);
 
 const STATE_WORDS: Readonly<Record<EngineState, ServerView['state']>> = {
   ready: { level: 'ready', word: 'Ready' },
@@ -144,17 +152,18 @@ function describeServer({ report, history }: WatchedServer, nowSeconds: number):
     return value === undefined ? unknownFigure(why(metric)) : show(value);
   };
   // An old reading is no news of a server that does not answer now.
-  const samples = reading?.up === true ? history.samples : [];
+  const isUp = reading?.up === true;
+  const samples = isUp ? history.samples : [];
   const latencies = latenciesOf(samples, why);
   return {
     server: report.server,
     url: report.url,
     engine,
-    version: reading?.version ?? '',
-    models: reading?.models ?? [],
+    version: reading?.version ?? (isUp ? '' : (history.identity?.version ?? '')),
+    models: isUp ? reading.models : (history.identity?.models ?? []),
     state: stateOf(reading),
-    generated: rateOf(samples, 'generatedTokens', why('llm_generation_tokens_total')),
-    prompt: rateOf(samples, 'promptTokens', why('llm_prompt_tokens_total')),
+    generated: tokenRate(samples, 'generatedTokens', why('llm_generation_tokens_total')),
+    prompt: tokenRate(samples, 'promptTokens', why('llm_prompt_tokens_total')),
     cached: cachedShare(samples, reading, why('llm_prompt_tokens_cached_total')),
     running: gauge('llm_requests_running', countFigure),
     waiting: gauge('llm_requests_waiting', countFigure),
@@ -167,6 +176,8 @@ function describeServer({ report, history }: WatchedServer, nowSeconds: number):
     lastRead: lastReadText(report, nowSeconds),
     since: sinceText(report, nowSeconds),
     problem: problemOf(report),
+    inMemory: modelsInMemory(reading, nowSeconds),
+    neverGiven: neverGivenBy(reading),
     unsaid: unsaidBy(reading, why),
     missing: reading?.missing ?? [],
     notes: isEngineName(report.engine) ? (adapterOf(report.engine).notes ?? []) : [],
@@ -191,6 +202,9 @@ function stateOf(reading: EngineReading | undefined): ServerView['state'] {
     : STATE_WORDS[reading.state];
 }
 
+/** What each reason means, by its name. */
+const meanings: ReadonlyMap<string | undefined, string> = new Map(Object.entries(UNAVAILABLE_REASONS));
+
 /** The sentence on why a metric is not there, for each metric. */
 function reasons(
   reading: EngineReading | undefined,
@@ -204,18 +218,10 @@ function reasons(
   );
   const enable = isEngineName(name) ? adapterOf(name).enable : undefined;
   return (metric) => {
-    switch (told.get(metric)) {
-      case 'engine_lacks':
-        return `not given by ${shortTitle(engine)}${SEEN_BY_PROXY.has(metric) ? '; the measuring proxy will' : ''}`;
-      case 'metrics_disabled':
-        return enable === undefined ? 'its metrics are switched off' : `switched off: ${enable}`;
-      case 'unauthorized':
-        return 'the server asks for a key that was not given or not accepted';
-      case 'asleep':
-        return 'not asked for: that would wake the sleeping model';
-      default:
-        return 'not in the server’s answer';
-    }
+    const reason = told.get(metric);
+    if (reason === 'engine_lacks') return `not given by ${shortTitle(engine)}`;
+    if (reason === 'metrics_disabled' && enable !== undefined) return `switched off: ${enable}`;
+    return meanings.get(reason) ?? 'not in the server’s answer';
   };
 }
 
@@ -233,28 +239,20 @@ function unsaidBy(
   }));
 }
 
+function neverGivenBy(reading: EngineReading | undefined): readonly FigureName[] {
+  if (reading?.up !== true) return [];
+  const lacked = new Set(
+    scalars(reading, 'llm_metric_unavailable_info')
+      .filter(({ labels }) => labels['reason'] === 'engine_lacks')
+      .map(({ labels }) => labels['metric']),
+  );
+  return (Object.keys(FIGURE_METRICS) as FigureName[]).filter((name) => lacked.has(FIGURE_METRICS[name]));
+}
+
 /** The sum over models and replicas; undefined when there is none. */
 function sumOf(reading: EngineReading | undefined, metric: LlmMetricName): number | undefined {
   const points = reading === undefined ? [] : scalars(reading, metric);
   return points.length === 0 ? undefined : points.reduce((sum, { value }) => sum + value, 0);
-}
-
-type TokenCount = 'generatedTokens' | 'promptTokens' | 'cachedTokens';
-
-/** Growth per second over about the last ten seconds: it ends at the newest reading and begins at an earlier one. */
-function rateOf(samples: readonly Sample[], count: TokenCount, why: string): Figure {
-  const latest = samples.at(-1);
-  if (latest?.[count] === undefined) return unknownFigure(why);
-  const first = startOf(
-    samples,
-    latest.atSeconds - RATE_WINDOW_SECONDS,
-    (sample) => sample[count] !== undefined,
-  );
-  const seconds = first === undefined ? 0 : latest.atSeconds - first.atSeconds;
-  const tokens = latest[count] - (first?.[count] ?? 0);
-  if (seconds <= 0 || seconds > LONGEST_RATE_WINDOW_SECONDS)
-    return unknownFigure('a rate needs two readings: in a moment');
-  return rateFigure(tokens / seconds);
 }
 
 /** The newest sample that is at least as old as `fromSeconds` and says what is needed, else the oldest that does. */

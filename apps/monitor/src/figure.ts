@@ -5,6 +5,8 @@ export interface Figure {
   readonly unit?: string;
   /** Absent when it is not known. */
   readonly value?: number;
+  /** The window of a rate: `over 4 s`. */
+  readonly over?: string;
   /** Why it is not known, as one phrase. */
   readonly reason?: string;
 }
@@ -27,6 +29,12 @@ export function countFigure(value: number): Figure {
 export function rateFigure(tokensPerSecond: number): Figure {
   const format = tokensPerSecond < 9.95 ? tenths : tokensPerSecond < 99_999.5 ? wholeNumbers : compact;
   return { text: format.format(tokensPerSecond), unit: 'tok/s', value: tokensPerSecond };
+}
+
+/** Memory in decimal units, as engines and their makers write it. */
+export function bytesText(bytes: number): string {
+  if (bytes < 1e6) return `${wholeNumbers.format(bytes / 1e3)} kB`;
+  return bytes < 1e9 ? `${wholeNumbers.format(bytes / 1e6)} MB` : `${tenths.format(bytes / 1e9)} GB`;
 }
 
 /** A share from 0 to 1, as percent. What is not quite nothing and not quite all is not rounded to it. */

@@ -20,6 +20,12 @@ export interface Sample {
   readonly generatedTokens?: number;
   readonly promptTokens?: number;
   readonly cachedTokens?: number;
+  /** Requests in work, where it says. */
+  readonly running?: number;
+  /** It counts the tokens of a request that still runs beside its counter. */
+  readonly tellsTokensInFlight: boolean;
+  /** There is no reading before it, or that one is too long ago to tell how what happened since was spread over time. */
+  readonly isAfterGap: boolean;
   readonly latencies: Readonly<Partial<Record<LatencyMetric, readonly HistogramPoint[]>>>;
 }
 
@@ -38,6 +44,13 @@ export interface ServerHistory {
   readonly samples: readonly Sample[];
   /** Steps in which it was watched, oldest first, reaching back an hour. */
   readonly steps: readonly Step[];
+  /** What it said of itself when it last answered. */
+  readonly identity?: Identity;
+}
+
+export interface Identity {
+  readonly models: readonly string[];
+  readonly version?: string;
 }
 
 export const STEP_SECONDS = 5;
@@ -45,17 +58,25 @@ const KEPT_STEPS = 720;
 /** A minute's window needs the reading before it, which is up to one slow interval older. */
 const KEPT_SAMPLE_SECONDS = 80;
 const MAX_SAMPLES = 200;
+/** Readings of a usual pace that are late by half are close together still. */
+const LATE_FACTOR = 1.5;
 /** Longer without a reading than this, and what happened meanwhile is not put into the chart. */
 const MAX_CHART_GAP_SECONDS = 60;
 
 /** The past of all servers, in memory and bounded: readings for a minute, five-second steps for an hour. */
 export class History {
   private readonly servers = new Map<string, Recorder>();
+  private readonly longestSpanSeconds: number;
+
+  /** `intervalSeconds`: between two readings while somebody looks. Readings further apart leave a gap. */
+  constructor(intervalSeconds: number) {
+    this.longestSpanSeconds = Math.max(STEP_SECONDS, LATE_FACTOR * intervalSeconds);
+  }
 
   /** Takes one reading in. A failed one leaves a gap. */
   add(server: string, atSeconds: number, reading: EngineReading): void {
     if (!reading.up) return;
-    const recorder = this.servers.get(server) ?? new Recorder();
+    const recorder = this.servers.get(server) ?? new Recorder(this.longestSpanSeconds);
     this.servers.set(server, recorder);
     recorder.add(atSeconds, reading);
   }
@@ -78,6 +99,12 @@ class Recorder implements ServerHistory {
   private readonly generated = new TokenMeter();
   private readonly prompts = new TokenMeter();
   private readonly cached = new TokenMeter();
+  private readonly longestSpanSeconds: number;
+  identity?: Identity;
+
+  constructor(longestSpanSeconds: number) {
+    this.longestSpanSeconds = longestSpanSeconds;
+  }
 
   add(atSeconds: number, reading: EngineReading): void {
     const before = this.samples.at(-1);
@@ -87,6 +114,10 @@ class Recorder implements ServerHistory {
       this.steps.length = 0;
     }
     const sample = this.sampleOf(atSeconds, reading);
+    this.identity = {
+      models: reading.models,
+      ...(reading.version === undefined ? {} : { version: reading.version }),
+    };
     this.samples.push(sample);
     while (
       this.samples.length > MAX_SAMPLES ||
@@ -98,10 +129,10 @@ class Recorder implements ServerHistory {
   }
 
   private sampleOf(atSeconds: number, reading: EngineReading): Sample {
-    const generatedTokens = this.generated.read(
-      scalars(reading, 'llm_generation_tokens_total'),
-      scalars(reading, 'llm_generation_tokens_in_flight'),
-    );
+    const inFlight = scalars(reading, 'llm_generation_tokens_in_flight');
+    const generatedTokens = this.generated.read(scalars(reading, 'llm_generation_tokens_total'), inFlight);
+    const running = scalars(reading, 'llm_requests_running');
+    const before = this.samples.at(-1);
     const promptTokens = this.prompts.read(scalars(reading, 'llm_prompt_tokens_total'));
     const cachedTokens = this.cached.read(scalars(reading, 'llm_prompt_tokens_cached_total'));
     return {
@@ -109,6 +140,9 @@ class Recorder implements ServerHistory {
       ...(generatedTokens === undefined ? {} : { generatedTokens }),
       ...(promptTokens === undefined ? {} : { promptTokens }),
       ...(cachedTokens === undefined ? {} : { cachedTokens }),
+      ...(running.length === 0 ? {} : { running: running.reduce((sum, { value }) => sum + value, 0) }),
+      tellsTokensInFlight: inFlight.length > 0,
+      isAfterGap: before === undefined || atSeconds - before.atSeconds > this.longestSpanSeconds,
       latencies: Object.fromEntries(
         LATENCIES.flatMap((metric) => {
           const points = histograms(reading, metric);
@@ -118,12 +152,17 @@ class Recorder implements ServerHistory {
     };
   }
 
-  /** Spreads what was generated between two readings evenly over the steps between them. */
+  /**
+   * Spreads what was generated between two readings evenly over the steps between them. Over a gap it is not known when
+   * it was generated, and nothing is drawn, unless it was nothing at all.
+   */
   private chart(from: Sample, to: Sample): void {
     const seconds = to.atSeconds - from.atSeconds;
     if (from.generatedTokens === undefined || to.generatedTokens === undefined) return;
     if (seconds <= 0 || seconds > MAX_CHART_GAP_SECONDS) return;
-    const perSecond = (to.generatedTokens - from.generatedTokens) / seconds;
+    const tokens = to.generatedTokens - from.generatedTokens;
+    if (to.isAfterGap && tokens > 0) return;
+    const perSecond = tokens / seconds;
     for (let at = from.atSeconds; at < to.atSeconds;) {
       const index = Math.floor(at / STEP_SECONDS);
       const end = Math.min((index + 1) * STEP_SECONDS, to.atSeconds);

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { request, type IncomingMessage } from 'node:http';
 
 import {
   promtoolPath,
@@ -82,7 +84,7 @@ describe('a server on this host', () => {
       state: { level: 'down', word: 'Down' },
       running: { text: '–', reason: 'the server does not answer' },
     });
-    expect(servers[0]?.problem).toContain(`${engine.url}/metrics refused the connection`);
+    expect(servers[0]?.problem).toContain(`${engine.url} is no longer listened on`);
   });
 
   it('that is no engine is left alone, and the page says so', async () => {
@@ -112,6 +114,29 @@ describe('a server on this host', () => {
     await monitor.firstLook;
     expect((await state()).search.isBlind).toBe(true);
   });
+});
+
+it('adds nothing up over servers, since one may be a gateway to another', async () => {
+  const [one, other] = [await fake(fixtureAnswers(VLLM)), await fake(fixtureAnswers(VLLM))];
+  const { monitor, state } = await start({ TARGETS: `one=${one.url},other=${other.url}` });
+  await monitor.firstLook;
+  const { headline, servers, ...rest } = await state();
+  expect([headline, servers.map(({ running }) => running.value)]).toEqual(['2 LLM servers', [4, 4]]);
+  expect(Object.keys(rest).sort()).toEqual(['atSeconds', 'search', 'version']);
+});
+
+it.each([
+  [{}, 421],
+  [{ ALLOWED_HOSTS: 'gpu-box.lan' }, 200],
+])('answers to local names, and to those of %j', async (variables, status) => {
+  const { monitor } = await start({ TARGETS: 'one=http://127.0.0.1:1', ...variables });
+  const asking = request(`${monitor.listening.url}/-/healthy`, {
+    headers: { host: 'gpu-box.lan' },
+    agent: false,
+  }).end();
+  const [response] = (await once(asking, 'response')) as [IncomingMessage];
+  response.resume();
+  expect(response.statusCode).toBe(status);
 });
 
 it('shows one server while another hangs, which has its own deadline', async () => {
@@ -186,6 +211,50 @@ describe('the page', () => {
     const html = await (await get('/')).text();
     expect(html.match(/<\/script>/g)).toHaveLength(2);
     expect(html).toContain('\\u003c/script>\\u003cb>Mistral');
+  });
+});
+
+describe('somebody who comes to look after a while', () => {
+  /** A monitor at its idle pace, whose last reading is that many seconds old and saw 4 running; now 9 run. */
+  async function idle(seconds: number): Promise<TestMonitor & { readonly engine: FakeServer }> {
+    const answers = fixtureAnswers(VLLM);
+    let running = 4;
+    const engine = await fake(({ url = '' }, response) => {
+      const { status, body } = answers[url] ?? { status: 404, body: '' };
+      response
+        .writeHead(status, { 'content-type': 'text/plain' })
+        .end(body.replace(/(vllm:num_requests_running\{.*\}) .*/, `$1 ${running}`));
+    });
+    let now = Date.now();
+    const started = await start({ TARGETS: `chat=vllm+${engine.url}` }, undefined, () => now);
+    await started.monitor.watch.readAll();
+    running = 9;
+    now += seconds * 1000;
+    return { ...started, engine };
+  }
+
+  it('and asks for the state is told what is so now', async () => {
+    const { state } = await idle(12);
+    expect(serverIn(await state(), 'chat').running.value).toBe(9);
+  });
+
+  it('and opens the page has it there from the first', async () => {
+    const { get } = await idle(12);
+    expect(await (await get('/')).text()).toContain('"running":{"text":"9","value":9}');
+  });
+
+  it('and listens is told at once', async () => {
+    const { stateWhere } = await idle(12);
+    expect(
+      serverIn(await stateWhere(({ servers }) => servers[0]?.running.value === 9), 'chat').lastRead,
+    ).toBe('read just now');
+  });
+
+  it('soon after a reading causes no other', async () => {
+    const { state, engine } = await idle(1);
+    const before = engine.requests.length;
+    expect(serverIn(await state(), 'chat').running.value).toBe(4);
+    expect(engine.requests).toHaveLength(before);
   });
 });
 

@@ -1,3 +1,5 @@
+import { setTimeout } from 'node:timers/promises';
+
 import {
   chooseCandidates,
   createEngineCollection,
@@ -8,7 +10,7 @@ import {
   type ConfiguredTarget,
   type TargetEvent,
 } from '@llm-monitor/engines';
-import { authOf, listen, tlsOf, type Listening } from '@llm-monitor/exporter-http';
+import { authOf, hostsOf, listen, tlsOf, type Listening } from '@llm-monitor/exporter-http';
 import { createCollectorRunner, createSelfMetrics, guardCardinality } from '@llm-monitor/metrics-core';
 import type { Logger } from 'pino';
 
@@ -29,6 +31,8 @@ export interface MonitorParts {
   readonly log: Logger;
   /** The real host's sockets unless a test gives others. */
   readonly lookAround?: LookAround;
+  /** Unix time in milliseconds; the clock of this host unless a test gives another. */
+  readonly now?: () => number;
   /** Told of what changes with a server. */
   readonly onEvent?: (event: TargetEvent) => void;
 }
@@ -45,6 +49,8 @@ export interface RunningMonitor {
 
 /** Who asked so recently still looks, though no connection stays open between two questions. */
 const LOOK_LASTS_SECONDS = 10;
+/** A page waits that long for news of servers not read lately: no longer, as one may hang. */
+const FIRST_SIGHT_MILLISECONDS = 500;
 /** Changes that come together are told together. */
 const GATHER_MILLISECONDS = 100;
 const MAX_SERIES_PER_SERVER = 10_000;
@@ -58,6 +64,7 @@ export async function startMonitor({
   configured,
   log,
   lookAround = lookAtHost,
+  now = Date.now,
   onEvent,
 }: MonitorParts): Promise<RunningMonitor> {
   const selfMetrics = createSelfMetrics({ app: 'monitor', version: VERSION });
@@ -75,7 +82,7 @@ export async function startMonitor({
     ...(discoveredToken === undefined ? {} : { discoveredToken }),
     forgetAfterSeconds: settings.forgetAfter,
     detectTimeoutSeconds: settings.readTimeout,
-    now: Date.now,
+    now,
     ...(onEvent === undefined ? {} : { onEvent }),
   });
   const onBug = (err: unknown): void => log.error({ err }, 'reading failed by a bug of the monitor');
@@ -91,8 +98,9 @@ export async function startMonitor({
   const tellSoon = gather(() => events.send(JSON.stringify(state())), GATHER_MILLISECONDS);
   const watch = new Watch({
     book,
-    now: Date.now,
+    now,
     readTimeoutSeconds: settings.readTimeout,
+    intervalSeconds: settings.interval,
     onChange: () => {
       if (events.count > 0) tellSoon();
     },
@@ -104,15 +112,19 @@ export async function startMonitor({
       servers: watch.servers(),
       report: book.report(),
       isBlind,
-      nowSeconds: Date.now() / 1000,
+      nowSeconds: now() / 1000,
     });
   let lookedAt = Number.NEGATIVE_INFINITY;
-  const isWatched = (): boolean =>
-    events.count > 0 || performance.now() - lookedAt < LOOK_LASTS_SECONDS * 1000;
-  const onLook = (): void => {
-    const wasWatched = isWatched();
-    lookedAt = performance.now();
-    if (!wasWatched) watch.hurry();
+  const isWatched = (): boolean => events.count > 0 || Math.abs(now() - lookedAt) < LOOK_LASTS_SECONDS * 1000;
+  const onLook = async (): Promise<void> => {
+    lookedAt = now();
+    const settled = watch.hurry();
+    settled.catch(onBug);
+    const patience = new AbortController();
+    await Promise.race([
+      settled,
+      setTimeout(FIRST_SIGHT_MILLISECONDS, undefined, { signal: patience.signal }).catch(() => undefined),
+    ]).finally(() => patience.abort());
   };
   const pace = (): Pace =>
     isWatched()
@@ -139,6 +151,7 @@ export async function startMonitor({
     host: settings.host,
     port: settings.port,
     ...tlsOf(settings),
+    ...hostsOf(settings),
     limits: { requestTimeoutSeconds: settings.requestTimeout },
   });
   const firstLook = watch.start(pace).finally(() => {
@@ -166,9 +179,11 @@ async function lookAtHost(): ReturnType<LookAround> {
 function gather(act: () => void, milliseconds: number): () => void {
   let timer: NodeJS.Timeout | undefined;
   return () => {
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      act();
-    }, milliseconds).unref();
+    timer ??= globalThis
+      .setTimeout(() => {
+        timer = undefined;
+        act();
+      }, milliseconds)
+      .unref();
   };
 }

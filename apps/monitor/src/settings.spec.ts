@@ -28,6 +28,8 @@ it.each([
   [{ MONITOR_DISCOVERY: 'no' }, 'so there is nothing to watch'],
   [{ MONITOR_INTERVAL: '20s', MONITOR_IDLE_INTERVAL: '10s' }, 'no reason to read more often'],
   [{ MONITOR_READ_TIMEOUT: '30s' }, 'would cost the whole of /metrics'],
+  [{ MONITOR_TARGET_TOKEN: 'two words' }, 'MONITOR_TARGET_TOKEN: expected a key of 1 to 4096 visible ASCII'],
+  [{ MONITOR_DISCOVERED_TOKEN: 'schlüssel' }, 'MONITOR_DISCOVERED_TOKEN: expected a key'],
   [{ MONITOR_INTERVAL: '60s' }, 'of at most 40s'],
 ])('refuses %j and says why', (env, reason) => {
   expect(problemsOf(env)).toContain(reason);

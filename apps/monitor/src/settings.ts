@@ -2,9 +2,9 @@ import {
   boolean,
   defineSettings,
   durationBetween,
+  headerKey,
   httpSettings,
   nameValueList,
-  secretText,
   type SettingsOf,
 } from '@llm-monitor/config';
 import { targetSetting } from '@llm-monitor/engines';
@@ -23,7 +23,7 @@ export const settings = defineSettings(
       group: 'Targets',
     },
     MONITOR_TARGET_TOKEN: {
-      schema: secretText.optional(),
+      schema: headerKey.optional(),
       help: 'Key that is sent to every configured target without a tokenFile of its own.',
       secret: true,
       group: 'Targets',
@@ -39,7 +39,7 @@ export const settings = defineSettings(
       group: 'Targets',
     },
     MONITOR_DISCOVERED_TOKEN: {
-      schema: secretText.optional(),
+      schema: headerKey.optional(),
       help: 'Key that is sent to whatever is discovered on this host; give it only where you trust every local user.',
       secret: true,
       group: 'Targets',

@@ -1,3 +1,4 @@
+import { printableText } from '@llm-monitor/config';
 import type { DestinationStream } from 'pino';
 
 /** Where a person's lines go: `process.stdout` fits. */
@@ -17,21 +18,16 @@ function plainLine(line: string): string {
   try {
     record = JSON.parse(line) as Readonly<Record<string, unknown>>;
   } catch {
-    return printable(line.trimEnd());
+    return printableText(line.trimEnd());
   }
   const { level, msg, err, server, url, detail } = record;
   const facts = typeof server === 'string' ? [`${server} at ${String(url)}`, detail] : [url];
   const cause = typeof err === 'object' && err !== null && 'message' in err ? err.message : undefined;
   const details = [...facts, cause].filter((each) => typeof each === 'string' && each !== '').join(', ');
   const sentence = sentenceCase(typeof msg === 'string' ? msg : '');
-  return printable(`${PREFIXES[String(level)] ?? ''}${sentence}${details === '' ? '' : `: ${details}`}`);
+  return printableText(`${PREFIXES[String(level)] ?? ''}${sentence}${details === '' ? '' : `: ${details}`}`);
 }
 
 function sentenceCase(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
-}
-
-/** Without control characters: what a server answered must not steer the terminal. */
-function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, ' ');
 }

@@ -33,6 +33,7 @@ export function testSettings(variables: Readonly<Record<string, string>>): Setti
 export async function startTestMonitor(
   variables: Readonly<Record<string, string>>,
   lookAround?: LookAround,
+  now?: () => number,
 ): Promise<TestMonitor> {
   const values = testSettings({
     PORT: '0',
@@ -46,6 +47,7 @@ export async function startTestMonitor(
     configured: targets.targets,
     log: pino({ level: 'silent' }),
     ...(lookAround === undefined ? {} : { lookAround }),
+    ...(now === undefined ? {} : { now }),
   });
   const get = (address: string): Promise<Response> => fetch(`${monitor.listening.url}${address}`);
   return {

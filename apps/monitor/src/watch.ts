@@ -8,6 +8,8 @@ export interface WatchParts {
   /** Unix time in milliseconds. */
   readonly now: () => number;
   readonly readTimeoutSeconds: number;
+  /** Between two readings while somebody looks: what lies further apart was not measured but bridged. */
+  readonly intervalSeconds: number;
   /** Called after each reading and each look around. */
   readonly onChange: () => void;
   /** Told of what should not happen: a reading that throws is a bug. */
@@ -30,13 +32,14 @@ const AFTER_FAULT_SECONDS = 5;
  * its deadline, and delays no other.
  */
 export class Watch {
-  readonly history = new History();
+  readonly history: History;
   private readonly parts: WatchParts;
   private readonly underWay = new Map<string, Promise<void>>();
   private readonly loops: Loop[] = [];
 
   constructor(parts: WatchParts) {
     this.parts = parts;
+    this.history = new History(parts.intervalSeconds);
   }
 
   /** Reads every server that is not being read; done when these are. */
@@ -79,25 +82,34 @@ export class Watch {
    */
   start(pace: () => Pace): Promise<void> {
     const { now, onFault } = this.parts;
-    const discovery = new Loop(async () => {
-      const startedAt = now();
-      await this.discover();
-      const tookSeconds = (now() - startedAt) / 1000;
-      return Math.max(pace().discoverSeconds, tookSeconds / DISCOVERY_SHARE);
-    }, onFault);
-    const readings = new Loop(() => {
-      // Not waited for: what hangs is read again when its deadline has ended it.
-      this.readAll().catch(onFault);
-      return Promise.resolve(pace().readSeconds);
-    }, onFault);
+    const discovery = new Loop({
+      step: () => this.discover(),
+      pauseSeconds: (tookSeconds) => Math.max(pace().discoverSeconds, tookSeconds / DISCOVERY_SHARE),
+      now,
+      onFault,
+    });
+    const readings = new Loop({
+      step: () => {
+        // Not waited for: what hangs is read again when its deadline has ended it.
+        this.readAll().catch(onFault);
+        return Promise.resolve();
+      },
+      pauseSeconds: () => pace().readSeconds,
+      now,
+      onFault,
+    });
     this.loops.push(discovery, readings);
     void readings.start();
     return discovery.start();
   }
 
-  /** Does the next step now: somebody has come to look. */
-  hurry(): void {
+  /**
+   * Asks for the pace anew, as somebody has come to look: a step that is overdue by it is taken at once, any other when
+   * it is due. Resolves when no reading is under way.
+   */
+  async hurry(): Promise<void> {
     for (const loop of this.loops) loop.hurry();
+    await Promise.all(this.underWay.values());
   }
 
   /** No further step begins; readings under way end by themselves. */
@@ -121,34 +133,50 @@ export class Watch {
   }
 }
 
-/** A step that is taken again and again, each time after as many seconds as the last one said. */
+interface LoopParts {
+  readonly step: () => Promise<void>;
+  /** From the end of a step to the next, by how long it took. Asked anew whenever somebody comes to look. */
+  readonly pauseSeconds: (tookSeconds: number) => number;
+  readonly now: () => number;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** A step that is taken again and again. */
 class Loop {
-  private readonly step: () => Promise<number>;
-  private readonly onFault: (error: unknown) => void;
+  private readonly parts: LoopParts;
   private timer: NodeJS.Timeout | undefined;
+  private ended: { readonly at: number; readonly tookSeconds: number } | undefined;
   private stopped = false;
 
-  constructor(step: () => Promise<number>, onFault: (error: unknown) => void) {
-    this.step = step;
-    this.onFault = onFault;
+  constructor(parts: LoopParts) {
+    this.parts = parts;
   }
 
-  start(): Promise<void> {
-    this.timer = undefined;
-    return this.step().then(
-      (seconds) => this.wait(seconds),
-      (error: unknown) => {
-        this.onFault(error);
-        this.wait(AFTER_FAULT_SECONDS);
-      },
-    );
-  }
-
-  /** A step under way is soon enough. */
-  hurry(): void {
-    if (this.timer === undefined) return;
+  async start(): Promise<void> {
     clearTimeout(this.timer);
-    void this.start();
+    this.timer = undefined;
+    const { step, now, onFault, pauseSeconds } = this.parts;
+    const startedAt = now();
+    try {
+      await step();
+      const tookSeconds = (now() - startedAt) / 1000;
+      this.ended = { at: now(), tookSeconds };
+      this.wait(pauseSeconds(tookSeconds));
+    } catch (error) {
+      onFault(error);
+      this.ended = undefined;
+      this.wait(AFTER_FAULT_SECONDS);
+    }
+  }
+
+  /** A step under way is soon enough, and so is a second try after a fault. */
+  hurry(): void {
+    if (this.timer === undefined || this.ended === undefined) return;
+    const { now, pauseSeconds } = this.parts;
+    const goneSeconds = (now() - this.ended.at) / 1000;
+    const leftSeconds = pauseSeconds(this.ended.tookSeconds) - goneSeconds;
+    if (leftSeconds <= 0) void this.start();
+    else this.wait(leftSeconds);
   }
 
   stop(): void {
@@ -158,6 +186,7 @@ class Loop {
   }
 
   private wait(seconds: number): void {
+    clearTimeout(this.timer);
     if (!this.stopped) this.timer = setTimeout(() => void this.start(), seconds * 1000);
   }
 }

@@ -179,7 +179,8 @@ export function commandFlagName(property: string): string {
   return `--${property.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-function variablePrefix(app: string): string {
+/** What every variable of an app begins with: `LLM_EXPORTER_` for `llm-exporter`. */
+export function variablePrefix(app: string): string {
   return `${app.toUpperCase().replaceAll('-', '_')}_`;
 }
 

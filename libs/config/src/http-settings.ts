@@ -1,6 +1,6 @@
 import type { SettingsFragment, SettingsRule, SettingsTable } from './definition.ts';
 import { durationBetween } from './duration.ts';
-import { filePath, host, integerBetween, logLevel, port } from './schemas.ts';
+import { filePath, headerKey, host, integerBetween, list, logLevel, port } from './schemas.ts';
 import { settingSchema } from './setting-schema.ts';
 import type { Secret } from './secret.ts';
 
@@ -14,6 +14,8 @@ export interface BasicAuthUser {
 export interface HttpSettings {
   readonly host: string;
   readonly port: number;
+  /** Host names to answer to beside the local ones; undefined for the default. */
+  readonly allowedHosts: readonly string[] | undefined;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   readonly authToken: Secret<string> | undefined;
   readonly basicAuthUsers: Secret<readonly BasicAuthUser[]> | undefined;
@@ -23,13 +25,6 @@ export interface HttpSettings {
   /** Seconds. */
   readonly requestTimeout: number;
 }
-
-const bearerToken = settingSchema<string>({
-  expected: 'a token of 1 to 4096 visible ASCII characters without spaces, as an HTTP header can carry it',
-  example: '',
-  parse: (input, refuse) =>
-    typeof input === 'string' && /^[\x21-\x7e]{1,4096}$/.test(input) ? input : refuse(),
-});
 
 const basicAuthUsers = settingSchema<readonly BasicAuthUser[]>({
   expected:
@@ -68,9 +63,15 @@ export function httpSettings(defaults: { readonly port: number }) {
       group: 'HTTP',
     },
     PORT: { schema: port.default(defaults.port), help: 'Port to listen on.', group: 'HTTP' },
+    ALLOWED_HOSTS: {
+      schema: list(host).optional(),
+      help: 'Names under which clients reach this port, beside localhost; requests for others get 421. Without it every name is answered, but only local ones where the port listens on loopback.',
+      example: 'gpu-box.lan,monitor.example.org',
+      group: 'HTTP',
+    },
     LOG_LEVEL: { schema: logLevel.default('info'), help: 'How much is logged.', group: 'HTTP' },
     AUTH_TOKEN: {
-      schema: bearerToken.optional(),
+      schema: headerKey.optional(),
       help: 'Bearer token that a client must send.',
       secret: true,
       group: 'HTTP',

@@ -13,6 +13,7 @@ export {
   type SettingsRule,
   type SettingsTable,
   type TableValues,
+  variablePrefix,
 } from './definition.ts';
 export { byteSize, formatByteSize } from './byte-size.ts';
 export { duration, durationBetween, formatDuration, parseDuration } from './duration.ts';
@@ -26,6 +27,7 @@ export {
   type SettingsSurroundings,
 } from './load-settings.ts';
 export { didYouMean, nearestName } from './nearest-name.ts';
+export { printableText } from './printable-text.ts';
 export { formatProblem, type SettingsProblem } from './problem.ts';
 export { renderEnvExample } from './render-env-example.ts';
 export { renderSettingsDocs } from './render-settings-docs.ts';
@@ -39,6 +41,7 @@ export {
 export {
   boolean,
   filePath,
+  headerKey,
   host,
   httpUrl,
   integerBetween,

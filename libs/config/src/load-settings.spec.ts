@@ -148,7 +148,7 @@ describe('precedence', () => {
   it('drops no more than that, so a second newline is part of the token and refused', () => {
     const given = { env: { LLM_EXPORTER_AUTH_TOKEN_FILE: '/t' }, files: { '/t': 'token\n\n' } };
     expect(problemsOf(given)).toEqual([
-      expect.stringContaining('LLM_EXPORTER_AUTH_TOKEN_FILE: expected a token of'),
+      expect.stringContaining('LLM_EXPORTER_AUTH_TOKEN_FILE: expected a key of'),
     ]);
   });
 });

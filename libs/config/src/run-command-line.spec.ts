@@ -118,6 +118,7 @@ describe('--check', () => {
       '  LLM_EXPORTER_DISCOVERY  true  default',
       '  LLM_EXPORTER_HOST  0.0.0.0  environment',
       '  LLM_EXPORTER_PORT  1  flag',
+      '  LLM_EXPORTER_ALLOWED_HOSTS  (not set)  default',
       '  LLM_EXPORTER_LOG_LEVEL  info  default',
       '  LLM_EXPORTER_AUTH_TOKEN  (set)  secret file /run/token',
       '  LLM_EXPORTER_BASIC_AUTH_USERS  (not set)  default',

@@ -16,6 +16,7 @@ import {
   oneOf,
   plainText,
   port,
+  headerKey,
   secretText,
 } from './schemas.ts';
 import { formatValue, kindOf } from './setting-schema.ts';
@@ -23,7 +24,7 @@ import { formatValue, kindOf } from './setting-schema.ts';
 const HASH = '$2b$05$abcdefghijklmnopqrstuuK1Zn9mB0iDOcsIEKPxTtP1eYgtYbwYm';
 const REFUSED = Symbol('refused');
 
-const { AUTH_TOKEN, BASIC_AUTH_USERS } = httpSettings({ port: 9500 }).table;
+const { ALLOWED_HOSTS, AUTH_TOKEN, BASIC_AUTH_USERS } = httpSettings({ port: 9500 }).table;
 
 /** Beside each accepted input stands the nearest refused one. */
 const CASES: Record<string, [schema: z.ZodType, cases: [input: unknown, value: unknown][]]> = {
@@ -251,6 +252,25 @@ const CASES: Record<string, [schema: z.ZodType, cases: [input: unknown, value: u
       [['vllm=http://host:8000'], [{ name: 'vllm', value: 'http://host:8000' }]],
       [[{ vllm: 'http://host:8000' }], REFUSED],
       ['', []],
+    ],
+  ],
+  headerKey: [
+    headerKey,
+    [
+      ['sk-1/+=', 'sk-1/+='],
+      ['two words', REFUSED],
+      ['two\nlines', REFUSED],
+      ['x'.repeat(4097), REFUSED],
+      ['', REFUSED],
+      [1234, REFUSED],
+    ],
+  ],
+  'allowed hosts': [
+    ALLOWED_HOSTS.schema,
+    [
+      ['gpu-box.lan, [::2],10.0.0.7', ['gpu-box.lan', '::2', '10.0.0.7']],
+      ['gpu-box.lan:9500', REFUSED],
+      ['http://gpu-box.lan', REFUSED],
     ],
   ],
   'bearer token': [

@@ -115,6 +115,15 @@ export const secretText = settingSchema<string>({
   parse: (input, refuse) => (typeof input === 'string' && input.trim() !== '' ? input : refuse()),
 });
 
+/** A token or API key as an HTTP header can carry it: found at start rather than as a failure of every request. */
+export const headerKey = settingSchema<string>({
+  expected:
+    'a key of 1 to 4096 visible ASCII characters without spaces, on one line, as an HTTP header can carry it',
+  example: '',
+  parse: (input, refuse) =>
+    typeof input === 'string' && /^[\x21-\x7e]{1,4096}$/.test(input) ? input : refuse(),
+});
+
 /** Several values of one kind: separated by commas, or a YAML list. */
 export function list<Item>(item: z.ZodType<Item>) {
   const kind = kindOf(item);

@@ -1,6 +1,6 @@
 import { defineSettings, httpSettings, loadSettings, type HttpSettings } from '@llm-monitor/config';
 
-import { authOf, tlsOf } from './access-settings.ts';
+import { authOf, hostsOf, tlsOf } from './access-settings.ts';
 
 const definition = defineSettings('demo', {}, { include: httpSettings({ port: 9500 }) });
 
@@ -25,4 +25,11 @@ it.each([
 ])('%s', (_title, env, auth, tls) => {
   const settings = settingsOf(env);
   expect([authOf(settings), tlsOf(settings)]).toEqual([auth, tls]);
+});
+
+it.each([
+  ['none', {}, {}],
+  ['some', { DEMO_ALLOWED_HOSTS: 'gpu-box, 10.0.0.7' }, { allowedHosts: ['gpu-box', '10.0.0.7'] }],
+])('allows the hosts of the settings: %s', (_title, env, hosts) => {
+  expect(hostsOf(settingsOf(env))).toEqual(hosts);
 });

@@ -1,6 +1,7 @@
 import type { HttpSettings } from '@llm-monitor/config';
 
 import type { AuthSettings } from './auth.ts';
+import type { AllowedHosts } from './host-check.ts';
 import type { TlsFiles } from './tls-files.ts';
 
 /** Who may read, as the settings that every app shares say it. */
@@ -18,4 +19,9 @@ export function authOf({ authToken, basicAuthUsers }: HttpSettings): AuthSetting
 export function tlsOf({ tlsCertFile, tlsKeyFile }: HttpSettings): { tls?: TlsFiles } {
   if (tlsCertFile === undefined || tlsKeyFile === undefined) return {};
   return { tls: { cert: tlsCertFile, key: tlsKeyFile } };
+}
+
+/** The host names to answer to beside the local ones, when the settings name any. */
+export function hostsOf({ allowedHosts }: HttpSettings): { allowedHosts?: AllowedHosts } {
+  return allowedHosts === undefined ? {} : { allowedHosts };
 }

@@ -10,6 +10,8 @@ describe('allowedHostsOf', () => {
     ['localhost', ['gpu-box'], [...LOCAL, 'localhost', 'gpu-box']],
     ['0.0.0.0', ['gpu-box'], [...LOCAL, '0.0.0.0', 'gpu-box']],
     ['0.0.0.0', undefined, 'any'],
+    ['0.0.0.0', [], 'any'],
+    ['127.0.0.1', [], [...LOCAL, '127.0.0.1']],
     ['192.168.1.5', undefined, 'any'],
     ['127.0.0.1', 'any', 'any'],
   ] as const)('on %s with %j configured', (host, configured, expected) => {
@@ -27,6 +29,7 @@ describe('a listener on loopback', () => {
     ['[::1]', 200],
     ['gpu-box.lan', 200],
     ['gpu-box.lan:80', 200],
+    ['other-box.lan', 200],
     ['evil.example', 421],
     ['localhost.evil.example', 421],
     ['evil.example:9500', 421],
@@ -34,7 +37,7 @@ describe('a listener on loopback', () => {
     ['localhost@evil.example', 421],
     ['localhost:80:80', 421],
   ])('answers Host %p with %i', async (host, status) => {
-    const { server } = await startTestApp({}, { allowedHosts: ['gpu-box.lan'] });
+    const { server } = await startTestApp({}, { allowedHosts: ['gpu-box.lan', 'Other-Box.lan.'] });
     try {
       expect((await ask(`${server.url}/metrics`, { headers: { host } })).status).toBe(status);
     } finally {
@@ -47,7 +50,7 @@ describe('a listener on loopback', () => {
     const { text } = await ask(server.url, { headers: { host: 'evil.example' } });
     expect(text).toBe(
       'This server answers to localhost, 127.0.0.1, ::1 only. ' +
-        'If the name you used is meant to reach it, add that name to its allowed hosts.\n',
+        'If the name you used is meant to reach it, add that name to TEST_EXPORTER_ALLOWED_HOSTS.\n',
     );
     await server.stop(0);
   });

@@ -1,6 +1,7 @@
 import type { RequestListener } from 'node:http';
 
 import { Router } from '@koa/router';
+import { variablePrefix } from '@llm-monitor/config';
 import Koa, { type Context } from 'koa';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
@@ -24,7 +25,7 @@ export interface Readiness {
 }
 
 export interface HttpAppParts {
-  /** The app's name, such as `llm-exporter`: the realm of its credentials, and where its log is to be found. */
+  /** The app's name, such as `llm-exporter`: the realm of its credentials, and the prefix of its settings. */
   readonly name: string;
   readonly title: string;
   /** One sentence for the landing page. */
@@ -94,7 +95,7 @@ export function createHttpApp(parts: HttpAppParts): HttpApp {
       observe,
       setSecurityHeaders,
       answerErrors(log, name),
-      checkHost(allowedHosts),
+      checkHost(allowedHosts, `${variablePrefix(name)}ALLOWED_HOSTS`),
       ...guards,
     ]) {
       koa.use(middleware);

@@ -1,6 +1,7 @@
 export type { AuthSettings, BasicUser } from './auth.ts';
 export { AuthSettingsError, ListenError, RequestError, TlsSettingsError } from './errors.ts';
 export type { AllowedHosts } from './host-check.ts';
+export { escapeHtml } from './escape-html.ts';
 export { createHttpApp, type HttpApp, type HttpAppParts, type Readiness } from './http-app.ts';
 export type { HttpContext, HttpRouter, HttpState } from './http-context.ts';
 export { httpFamilies, type HttpFamily } from './http-families.ts';
@@ -12,7 +13,7 @@ export {
   type ListenLimits,
   type ListenOptions,
 } from './listen.ts';
-export { authOf, tlsOf } from './access-settings.ts';
+export { authOf, hostsOf, tlsOf } from './access-settings.ts';
 export { createLogger, type LogLevel } from './logger.ts';
 export type { AnswerMetrics, MetricsAnswer, MetricsRequest } from './metrics-route.ts';
 export { readBody } from './read-body.ts';

@@ -1,3 +1,5 @@
+import { escapeHtml } from './escape-html.ts';
+
 /** One line of the landing page. */
 export interface PageLink {
   readonly path: string;
@@ -59,16 +61,4 @@ ${links.map(listItem).join('\n')}
 
 function listItem({ path, label, what }: PageLink): string {
   return `<li><a href="${escapeHtml(path)}">${escapeHtml(label)}</a> <span>${escapeHtml(what)}</span></li>`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

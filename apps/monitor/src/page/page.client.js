@@ -50,13 +50,19 @@
   /** @type {(element: Element, figure: Figure) => void} */
   const setFigure = (element, figure) => {
     if (element.childElementCount === 0) {
-      element.append(create('span', 'value'), create('span', 'unit'), create('span', 'hidden'));
+      element.append(
+        create('span', 'value'),
+        create('span', 'unit'),
+        create('span', 'over'),
+        create('span', 'hidden'),
+      );
     }
-    const [value, unit, reason] = element.children;
-    if (value === undefined || unit === undefined || reason === undefined) return;
+    const [value, unit, over, reason] = element.children;
+    if (value === undefined || unit === undefined || over === undefined || reason === undefined) return;
     const isKnown = figure.reason === undefined;
     setText(value, figure.text);
     setText(unit, figure.unit ?? '');
+    setText(over, figure.over ?? '');
     setText(reason, isKnown ? '' : `unknown: ${figure.reason}`);
     element.classList.toggle('absent', !isKnown);
     if (isKnown) element.removeAttribute('title');
@@ -144,6 +150,37 @@
     setAttribute(pick(svg, '.area', SVGElement), 'd', area);
   };
 
+  /**
+   * Keeps no place for what this engine never gives, nor for what a server that is down cannot.
+   * @type {(card: Element, view: ServerView) => void}
+   */
+  const showGiven = (card, { state, chart, neverGiven }) => {
+    const isDown = state.level === 'down';
+    /** @type {ReadonlySet<string | null>} */
+    const never = new Set(neverGiven);
+    /** @type {(selector: string, hidden: boolean) => void} */
+    const setHidden = (selector, hidden) =>
+      card.querySelectorAll(selector).forEach((part) => part.toggleAttribute('hidden', hidden));
+    for (const figure of card.querySelectorAll('[data-figure]')) {
+      figure.parentElement?.toggleAttribute('hidden', never.has(figure.getAttribute('data-figure')));
+    }
+    const noChart = chart.peak.value === undefined && (isDown || never.has('generated'));
+    const noSpeed = isDown || ['generated', 'prompt', 'cached'].every((name) => never.has(name));
+    const noLoad = ['running', 'waiting', 'capacity'].every((name) => never.has(name));
+    const noCache = never.has('kvCache');
+    setHidden('.speed figure', noChart);
+    setHidden('.speed dl', noSpeed);
+    setHidden('.speed', noChart && noSpeed);
+    setHidden('.load > dl:first-child', noLoad);
+    setHidden('.cache, .load .small', noCache);
+    setHidden('.load', isDown || (noLoad && noCache));
+    setHidden(
+      '.latency',
+      isDown || ['timeToFirstToken', 'interTokenLatency'].every((name) => never.has(name)),
+    );
+    setHidden('.figures', card.querySelector('.figures > section:not([hidden])') === null);
+  };
+
   /** @type {(card: Element, view: ServerView) => void} */
   const updateServer = (card, view) => {
     fill(card, view);
@@ -154,9 +191,10 @@
     // Of a server that is down nothing is known but its past.
     const isDown = view.state.level === 'down';
     card.classList.toggle('down', isDown);
-    pick(card, '.figures', HTMLElement).hidden = isDown && view.chart.peak.value === undefined;
-    for (const part of card.querySelectorAll('.speed dl, .load, .latency'))
-      part.toggleAttribute('hidden', isDown);
+    showGiven(card, view);
+    const inMemory = pick(card, '[data-in-memory]', HTMLElement);
+    inMemory.hidden = view.inMemory.length === 0;
+    setReasons(pick(inMemory, 'dl', HTMLElement), view.inMemory);
 
     const models = pick(card, '[data-models]', HTMLElement);
     setList(
@@ -312,7 +350,6 @@
     newsAt = Date.now();
     fill(pick(document, 'header', HTMLElement), state);
     fill(pick(document, 'body > footer', HTMLElement), state);
-    byId('totals').hidden = state.servers.length < 2;
     updateServers(state.servers);
     announce(state.servers, isFirst);
     updateSearch(state);
