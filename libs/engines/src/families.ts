@@ -336,8 +336,7 @@ export type CoreMetric = (typeof CORE_METRICS)[number];
 
 /** Why a core metric is not there; the meaning of each is in docs/engines.md. */
 export const UNAVAILABLE_REASONS = {
-  engine_lacks:
-    'the engine has no such metric in any version known; the measuring proxy or the prober can tell',
+  engine_lacks: 'the engine has no such metric in any version known',
   metrics_disabled: 'the engine has it and its metrics endpoint is switched off',
   unauthorized: 'the engine asks for a key that was not given or not accepted',
   asleep: 'asking for it would wake a sleeping model',

@@ -8,7 +8,7 @@ export const koboldcpp = {
   documentation: 'https://lite.koboldai.net/koboldcpp_api',
   notes: [
     'It says whether it works, not on how many requests: llm_requests_running is 0 or 1.',
-    'Its figures of speed are those of the last request, however old, and are not read: the measuring proxy has them.',
+    'Its figures of speed are those of the last request, however old, and are not read.',
   ],
   ports: [5001],
   programs: ['koboldcpp', 'koboldcpp.py', 'koboldcpp-linux-x64'],

@@ -26,7 +26,7 @@ export const llamacpp = {
     'Counters are printed with six significant digits: above a million they move in steps of 10, above ten million of 100.',
     'The two speed gauges are windows between any two scrapes, which other readers shorten: they are not read at all.',
     'The KV cache figures count running slots only; they are read from /slots, and only while a request is running.',
-    'There is no latency histogram in llama-server: the measuring proxy gives them.',
+    'There is no latency histogram in llama-server.',
     'Builds before b11669 are not asked for metrics while their model sleeps, since that would wake it.',
     'On builds of December 2025 to August 2026 a scrape restarts the timer of --sleep-idle-seconds: a model that is scraped more often than that never falls asleep.',
     'Builds before August 2026 do not count prompt tokens taken from the cache: llm_prompt_tokens_total leaves them out there.',

@@ -7,7 +7,7 @@ export const lmstudio = {
   title: 'LM Studio',
   documentation: 'https://lmstudio.ai/docs/developer/rest/endpoints',
   notes: [
-    'It prints no metrics: requests, tokens and latencies come from the measuring proxy.',
+    'It prints no metrics: it says nothing of requests, tokens and latencies.',
     'Listing models loads none, also with just-in-time loading.',
   ],
   ports: [1234],

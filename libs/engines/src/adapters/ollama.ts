@@ -13,7 +13,7 @@ export const ollama = {
   title: 'Ollama',
   documentation: 'https://github.com/ollama/ollama/blob/main/docs/api.md',
   notes: [
-    'No release prints metrics: requests, tokens and latencies come from the measuring proxy. A later /metrics with ollama_ families is read when it is there.',
+    'No release prints metrics: it says nothing of requests, tokens and latencies. A later /metrics with ollama_ families is read when it is there.',
     'The share of a model on GPUs is llm_model_memory_bytes{kind="vram"} over {kind="total"}; below 1 a part of it is computed by the CPU.',
     'A model that is kept for ever has no llm_model_unload_time_seconds.',
     'Models that run at a provider (remote_host) are left out: they are not on this machine.',

@@ -12,7 +12,7 @@ export const openai = {
   title: 'OpenAI-compatible server',
   documentation: 'https://platform.openai.com/docs/api-reference/models/list',
   notes: [
-    'Only the list of models is asked; requests, tokens and latencies come from the measuring proxy.',
+    'Only the list of models is asked; it says nothing of requests, tokens and latencies.',
     'Whether the server is ready is not told: the prober finds out.',
   ],
   ports: [],

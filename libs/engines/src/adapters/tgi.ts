@@ -27,7 +27,7 @@ export const tgi = {
     'Token totals are the sums of the length histograms: they move when a request ends.',
     'Time per output token includes the prefill: TGI divides the whole inference by the tokens.',
     'KV tokens in use are those reserved for the batch, prompt and longest answer together.',
-    'There is no time to first token and no gap between tokens: the measuring proxy gives them.',
+    'There is no time to first token and no gap between tokens.',
     '/health is never asked, since TGI runs its model (or touches its GPU) to answer it.',
   ],
   ports: [3000],

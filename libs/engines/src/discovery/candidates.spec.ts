@@ -109,7 +109,7 @@ describe('which sockets are asked, and as what', () => {
   });
 
   it.each([
-    ['a folder named like an engine', 'jupyter-lab --notebook-dir=/home/me/vllm'],
+    ['a folder named like an engine', 'jupyter-lab --notebook-dir=/srv/vllm'],
     ['a folder as the value of an option', 'python3 -m http.server -d /data/models/and/more/of/ollama'],
     ['an editor of its source', 'vim llama-server'],
   ])('%s is no engine', (_what, commandLine) => {
