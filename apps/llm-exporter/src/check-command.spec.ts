@@ -77,6 +77,17 @@ describe('check', () => {
     expect(stdout).toContain(`one: ${dead.url}/v1/models refused the connection: is the engine up`);
   });
 
+  it('tells of a target that does not answer at all', async () => {
+    const hung = await startFakeServer(() => undefined);
+    servers.push(hung);
+    const { stdout, exitCode } = await check({
+      LLM_EXPORTER_TARGETS: `hung=vllm+${hung.url}`,
+      LLM_EXPORTER_SCRAPE_TIMEOUT: '300ms',
+    });
+    expect(stdout).toMatch(/hung: .*did not answer in time/);
+    expect(exitCode).toBe(1);
+  });
+
   it('leaves the terminal alone, whatever a server calls its model', async () => {
     const answers = fixtureAnswers('llamacpp-b11669-busy.http');
     const renamed = Object.entries(answers).map(([path, answer]) => [

@@ -67,8 +67,13 @@ function rowOf(target: TargetView): string[] {
 }
 
 /** What is to be known of a target beyond its row: why it is down, what it lacks, and the mend of each. */
-function remarksOf({ server, engine, lastError, missing, unavailable }: TargetView): string[] {
+function remarksOf({ server, engine, state, lastError, missing, unavailable }: TargetView): string[] {
   const lines: string[] = [];
+  if (state === undefined && lastError === undefined) {
+    lines.push(
+      `${server}: did not answer in time: is the engine hung, or is it http:// where https:// was given?`,
+    );
+  }
   if (lastError !== undefined) lines.push(`${server}: ${lastError.message}`);
   if (missing.length > 0) {
     lines.push(
