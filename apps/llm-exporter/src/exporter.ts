@@ -64,7 +64,7 @@ export function createExporter({
     createGet: get,
     ...(discoveredToken === undefined ? {} : { discoveredToken }),
     forgetAfterSeconds: settings.forgetAfter,
-    detectTimeoutSeconds: settings.scrapeTimeout,
+    readTimeoutSeconds: settings.scrapeTimeout,
     now: Date.now,
     onEvent: logTargetEvent(log),
   });

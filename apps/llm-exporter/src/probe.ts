@@ -75,7 +75,7 @@ export function createProbe(
       configured: [{ server: url, endpoint: { url } }],
       createGet: parts.createGet,
       forgetAfterSeconds: 0,
-      detectTimeoutSeconds: parts.readTimeoutSeconds,
+      readTimeoutSeconds: parts.readTimeoutSeconds,
       now: parts.now,
     });
     return { book, collection: parts.collectionOf(book) };

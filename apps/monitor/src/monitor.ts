@@ -81,7 +81,7 @@ export async function startMonitor({
     createGet,
     ...(discoveredToken === undefined ? {} : { discoveredToken }),
     forgetAfterSeconds: settings.forgetAfter,
-    detectTimeoutSeconds: settings.readTimeout,
+    readTimeoutSeconds: settings.readTimeout,
     now,
     ...(onEvent === undefined ? {} : { onEvent }),
   });

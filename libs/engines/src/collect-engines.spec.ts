@@ -36,7 +36,7 @@ function collectionOf(targets: Record<string, string>, parts: Partial<EngineColl
     configured: Object.entries(targets).map(([server, url]) => ({ server, endpoint: { url } })),
     createGet: (endpoint) => createGet(endpoint),
     forgetAfterSeconds: 60,
-    detectTimeoutSeconds: 5,
+    readTimeoutSeconds: 5,
     now: () => 1_000_000,
   });
   const collection = createEngineCollection({ book, runner: createCollectorRunner({ metrics }), ...parts });

@@ -64,18 +64,19 @@ interface Stage {
 /** A book over sockets and a clock that the test sets. */
 function stage(parts: Partial<TargetBookParts> = {}): Stage {
   const events: TargetEvent[] = [];
-  const stageOfTest = { events, found: { ask: [], passedOver: [] }, clock: 1_000_000 } as unknown as Stage;
+  const found: Candidates = { ask: [], passedOver: [] };
+  const set = { found, clock: 1_000_000 };
   const book = new TargetBook({
     configured: [],
-    discover: () => Promise.resolve(stageOfTest.found),
+    discover: () => Promise.resolve(set.found),
     createGet: (endpoint) => createGet(endpoint),
     forgetAfterSeconds: 60,
-    detectTimeoutSeconds: 5,
-    now: () => stageOfTest.clock,
+    readTimeoutSeconds: 5,
+    now: () => set.clock,
     onEvent: (event) => events.push(event),
     ...parts,
   });
-  return Object.assign(stageOfTest, { book });
+  return Object.assign(set, { events, book });
 }
 
 const valueOf = (families: readonly MetricFamily[], name: string): number | undefined => {

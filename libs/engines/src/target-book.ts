@@ -29,7 +29,8 @@ export interface TargetBookParts {
   readonly discoveredToken?: string;
   /** A discovered target that is gone is reported as down this long, then forgotten. */
   readonly forgetAfterSeconds: number;
-  readonly detectTimeoutSeconds: number;
+  /** Longest time to read a target, and to find out what one is, whoever asks and however short he waits. */
+  readonly readTimeoutSeconds: number;
   /** Unix time in milliseconds. */
   readonly now: () => number;
   readonly onEvent?: (event: TargetEvent) => void;
@@ -275,7 +276,7 @@ export class TargetBook {
   }
 
   private detectCandidate({ engines }: Candidate, endpoint: Endpoint): Promise<Detection | undefined> {
-    const signal = AbortSignal.timeout(this.parts.detectTimeoutSeconds * 1000);
+    const signal = AbortSignal.timeout(this.parts.readTimeoutSeconds * 1000);
     return detectEngine(this.parts.createGet(endpoint), signal, engines);
   }
 
@@ -330,7 +331,7 @@ export class TargetBook {
    * a time of its own, so that somebody in a hurry does not end it for others: he only stops waiting.
    */
   private readOnce(entry: Entry, signal: AbortSignal): Promise<EngineReading> {
-    entry.underWay ??= this.read(entry, AbortSignal.timeout(this.parts.detectTimeoutSeconds * 1000)).finally(
+    entry.underWay ??= this.read(entry, AbortSignal.timeout(this.parts.readTimeoutSeconds * 1000)).finally(
       () => {
         entry.underWay = undefined;
       },
