@@ -1,10 +1,9 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 
+import { readBounded, TooLargeError } from '@llm-monitor/config';
 import { readSaved, TargetError, type EngineName, type SavedReading } from '@llm-monitor/engines';
 import { renderExposition } from '@llm-monitor/metrics-core';
-
-import { readBounded, TooLargeError } from './read-bounded.ts';
 
 /** What a command printed on each stream, and the code to end with. */
 export interface CommandResult {

@@ -12,6 +12,7 @@ import {
   negotiateFormat,
   renderWith,
   scrapeDeadlineMilliseconds,
+  type MetricFamily,
   type SelfMetrics,
 } from '@llm-monitor/metrics-core';
 import type { Logger } from 'pino';
@@ -26,6 +27,8 @@ export interface AppParts {
   readonly settings: Pick<Settings, 'readTimeout' | 'requestTimeout' | 'maxConcurrentRequests'>;
   readonly auth: AuthSettings;
   readonly collection: EngineCollection;
+  /** Of the GPUs, with windows since the client's last scrape. */
+  readonly gpuFamilies: (client: string) => readonly MetricFamily[];
   readonly selfMetrics: SelfMetrics;
   readonly events: LiveEvents;
   /** What there is to show now. */
@@ -41,11 +44,11 @@ const SCRAPE_MARGIN_SECONDS = 0.5;
 
 /** The HTTP side of the monitor, not yet listening: the page, its state once and as it changes, and `/metrics`. */
 export function createApp(parts: AppParts): HttpApp {
-  const { settings, collection, selfMetrics, events, state, onLook } = parts;
+  const { settings, collection, gpuFamilies, selfMetrics, events, state, onLook } = parts;
   return createHttpApp({
     name: 'monitor',
     title: 'LLM Server Monitor',
-    description: 'The LLM servers of this host, live.',
+    description: 'The LLM servers and GPUs of this host, live.',
     version: VERSION,
     log: parts.log,
     registry: selfMetrics.registry,
@@ -53,7 +56,7 @@ export function createApp(parts: AppParts): HttpApp {
     auth: parts.auth,
     maxConcurrentRequests: settings.maxConcurrentRequests,
     requestTimeoutSeconds: settings.requestTimeout,
-    metrics: async ({ accept, scrapeTimeoutSecondsHeader }) => {
+    metrics: async ({ accept, client, scrapeTimeoutSecondsHeader }) => {
       const format = negotiateFormat(accept);
       const asked = scrapeDeadlineMilliseconds(
         { 'x-prometheus-scrape-timeout-seconds': scrapeTimeoutSecondsHeader },
@@ -62,7 +65,8 @@ export function createApp(parts: AppParts): HttpApp {
       );
       // Past the request timeout the whole answer would be a 503, which a hung server must not cause.
       const longest = Math.max(settings.requestTimeout - SCRAPE_MARGIN_SECONDS, settings.readTimeout) * 1000;
-      const families = await collection.collect(Math.min(asked, longest));
+      const servers = await collection.collect(Math.min(asked, longest));
+      const families = [...servers, ...gpuFamilies(client)];
       return { contentType: contentTypes[format], body: await renderWith(families, selfMetrics, format) };
     },
     routes: (router, stopping) => {

@@ -9,7 +9,9 @@ import {
   type TargetReport,
 } from '@llm-monitor/engines';
 
+import { chartOf, type ChartView, type ChartWords } from './chart.ts';
 import {
+  agoText,
   countFigure,
   latencyFigure,
   rateFigure,
@@ -18,7 +20,7 @@ import {
   unknownFigure,
   type Figure,
 } from './figure.ts';
-import { scalars, STEP_SECONDS, type LatencyMetric, type Sample, type ServerHistory } from './history.ts';
+import { scalars, type LatencyMetric, type Sample, type ServerHistory } from './history.ts';
 import { latestLatency, windowLatency, type LatencyQuantiles } from './latency-window.ts';
 import { modelsInMemory } from './models-in-memory.ts';
 import { tokenRate } from './token-rate.ts';
@@ -38,15 +40,6 @@ export interface LatencyView {
   readonly p95: Figure;
   /** Which requests it is about. */
   readonly covers: string;
-}
-
-export interface ChartView {
-  /** Generated tokens per second in each step, oldest first; null where the server was not watched. */
-  readonly points: readonly (number | null)[];
-  readonly stepSeconds: number;
-  readonly peak: Figure;
-  /** The whole of it in one sentence. */
-  readonly summary: string;
 }
 
 export interface Named {
@@ -111,7 +104,11 @@ export interface ServerView {
 }
 
 const WINDOW_SECONDS = 60;
-const CHART_SECONDS = 600;
+const GENERATED_CHART: ChartWords = {
+  title: 'Generated tokens per second',
+  figure: rateFigure,
+  resolution: 10,
+};
 
 const METRIC_WORDS: Readonly<Record<(typeof CORE_METRICS)[number], string>> = {
   llm_requests_running: 'Running requests',
@@ -172,7 +169,14 @@ function describeServer({ report, history }: WatchedServer, nowSeconds: number):
     kvCacheDetail: kvCacheDetail(reading, why('llm_kv_cache_usage_ratio')),
     latencies,
     noLatencies: sharedReason(latencies),
-    chart: chartOf(history, nowSeconds),
+    chart: chartOf(
+      history.steps.map(({ index, generatedTokens, watchedSeconds }) => ({
+        index,
+        value: generatedTokens / watchedSeconds,
+      })),
+      nowSeconds,
+      GENERATED_CHART,
+    ),
     lastRead: lastReadText(report, nowSeconds),
     since: sinceText(report, nowSeconds),
     problem: problemOf(report),
@@ -359,35 +363,10 @@ function quantileFigures({ p50, p95 }: LatencyQuantiles): { p50: Figure; p95: Fi
   return { p50: latencyFigure(p50.seconds, p50.isFloor), p95: latencyFigure(p95.seconds, p95.isFloor) };
 }
 
-function chartOf({ steps }: ServerHistory, nowSeconds: number): ChartView {
-  // The step under way is left out: it would dip at every refresh.
-  const end = Math.floor(nowSeconds / STEP_SECONDS);
-  const count = CHART_SECONDS / STEP_SECONDS;
-  const byIndex = new Map(steps.map((step) => [step.index, step]));
-  const points = Array.from({ length: count }, (_, position) => {
-    const step = byIndex.get(end - count + position);
-    // Tenths: nobody sees more, and the page is sent every few seconds.
-    return step === undefined ? null : Math.round((10 * step.generatedTokens) / step.watchedSeconds) / 10;
-  });
-  const known = points.filter((point) => point !== null);
-  const peak = known.length === 0 ? unknownFigure('nothing recorded yet') : rateFigure(Math.max(...known));
-  const summary =
-    peak.value === undefined
-      ? 'Generated tokens per second: nothing recorded yet.'
-      : peak.value === 0
-        ? 'Generated tokens per second: none in the last 10 minutes.'
-        : `Generated tokens per second over the last 10 minutes, at most ${peak.text}.`;
-  return { points, stepSeconds: STEP_SECONDS, peak, summary };
-}
-
 function lastReadText({ reading, lastSuccessSeconds }: TargetReport, nowSeconds: number): string {
   if (lastSuccessSeconds === undefined) return reading === undefined ? 'not read yet' : 'no answer so far';
   const ago = agoText(nowSeconds - lastSuccessSeconds);
   return reading?.up === true ? `read ${ago}` : `last answered ${ago}`;
-}
-
-function agoText(seconds: number): string {
-  return seconds < 3 ? 'just now' : `${spanText(seconds)} ago`;
 }
 
 function sinceText({ sinceSeconds, reading }: TargetReport, nowSeconds: number): string {

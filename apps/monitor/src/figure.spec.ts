@@ -1,4 +1,13 @@
-import { countFigure, latencyFigure, rateFigure, shareFigure, spanText, unknownFigure } from './figure.ts';
+import {
+  agoText,
+  countFigure,
+  gibibytesText,
+  latencyFigure,
+  rateFigure,
+  shareFigure,
+  spanText,
+  unknownFigure,
+} from './figure.ts';
 
 it.each([
   [0, '0'],
@@ -57,4 +66,21 @@ it('shows an unknown figure as a dash with its reason, and gives it no value', (
 
 it('groups a large count', () => {
   expect(countFigure(12_345)).toEqual({ text: '12,345', value: 12_345 });
+});
+
+it.each([
+  [0, '0 MiB'],
+  [205 * 1024 ** 2, '205 MiB'],
+  [1023.6 * 1024 ** 2, '1 GiB'],
+  [79.6 * 1024 ** 3, '79.6 GiB'],
+])('shows the memory of a GPU of %d bytes as %s', (bytes, text) => {
+  expect(gibibytesText(bytes)).toBe(text);
+});
+
+it.each([
+  [2.9, 'just now'],
+  [3, '3 s ago'],
+  [300, '5 min ago'],
+])('shows what was %d s ago as %s', (seconds, text) => {
+  expect(agoText(seconds)).toBe(text);
 });

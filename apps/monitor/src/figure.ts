@@ -70,3 +70,15 @@ export function spanText(seconds: number): string {
   const hours = Math.floor(minutes / 60);
   return hours < 24 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
+
+/** How long ago something was: `just now`, `12 s ago`. */
+export function agoText(seconds: number): string {
+  return seconds < 3 ? 'just now' : `${spanText(seconds)} ago`;
+}
+
+/** Memory of a GPU in binary units, as drivers and their tools write it. */
+export function gibibytesText(bytes: number): string {
+  return bytes < 1023.5 * 1024 ** 2
+    ? `${wholeNumbers.format(bytes / 1024 ** 2)} MiB`
+    : `${tenths.format(bytes / 1024 ** 3)} GiB`;
+}

@@ -10,6 +10,7 @@ import {
   type FakeServer,
 } from '@llm-monitor/testing';
 
+import { backendOf, fakeGpuWatch, GIBIBYTE, gpuOf, processOf, snapshotOf } from './test-gpus.ts';
 import {
   candidate,
   fixtureAnswers,
@@ -122,7 +123,7 @@ it('adds nothing up over servers, since one may be a gateway to another', async 
   await monitor.firstLook;
   const { headline, servers, ...rest } = await state();
   expect([headline, servers.map(({ running }) => running.value)]).toEqual(['2 LLM servers', [4, 4]]);
-  expect(Object.keys(rest).sort()).toEqual(['atSeconds', 'search', 'version']);
+  expect(Object.keys(rest).sort()).toEqual(['atSeconds', 'gpus', 'search', 'version']);
 });
 
 it.each([
@@ -211,6 +212,109 @@ describe('the page', () => {
     const html = await (await get('/')).text();
     expect(html.match(/<\/script>/g)).toHaveLength(2);
     expect(html).toContain('\\u003c/script>\\u003cb>Mistral');
+  });
+});
+
+describe('the GPUs of this host', () => {
+  const lost = gpuOf([], { reading: { gpu: '1', uuid: 'GPU-1', condition: 'lost' } });
+
+  it('are shown with the model that uses them, and its server with its GPUs', async () => {
+    const engine = await fake(fixtureAnswers(VLLM));
+    const process = processOf(7, { engine: 'vllm', port: engine.port }, { memoryBytes: 14 * GIBIBYTE });
+    const working = gpuOf([['gpu_utilization_ratio', 0.5]], { processes: [process] });
+    const gpus = fakeGpuWatch(snapshotOf([working, lost]));
+    const { monitor, state } = await start(
+      { TARGETS: `chat=${engine.url}` },
+      undefined,
+      undefined,
+      () => gpus,
+    );
+    await monitor.watch.readAll();
+    const shown = await state();
+    expect(shown.headline).toBe('1 LLM server · 2 GPUs, 1 down');
+    expect(serverIn(shown, 'chat').onGpus).toBe('GPU 0 · 14 GiB');
+    expect(shown.gpus).toMatchObject({
+      shown: true,
+      line: '',
+      gpus: [
+        {
+          title: 'GPU 0',
+          state: { word: 'Working' },
+          users: [{ name: 'mistralai/Mistral-7B-Instruct-v0.2', detail: 'vLLM · chat', memory: '14 GiB' }],
+        },
+        { title: 'GPU 1', state: { level: 'down', word: 'Lost' } },
+      ],
+    });
+  });
+
+  it('that change are told to a page that is open', async () => {
+    const gpus = fakeGpuWatch(snapshotOf([gpuOf([['gpu_utilization_ratio', 0]])]));
+    const { get } = await start({ TARGETS: 'chat=http://127.0.0.1:9' }, undefined, undefined, () => gpus);
+    const states = statesOf(await get('/api/events'));
+    await states.next();
+    gpus.become(snapshotOf([gpuOf([['gpu_utilization_ratio', 1]])]));
+    let word: string | undefined;
+    for await (const { gpus: told } of states) {
+      word = told.gpus[0]?.state.word;
+      if (word !== 'Idle') break;
+    }
+    expect(word).toBe('Working');
+  });
+
+  it('have a past that goes on while nobody looks', async () => {
+    let now = 1_000_000_000_000;
+    const busy = snapshotOf([
+      gpuOf([], { windows: { utilization: { max: 1, avg: 0.4, p95: 1, samples: 50 } } }),
+    ]);
+    const gpus = fakeGpuWatch(busy);
+    const { monitor } = await start(
+      { TARGETS: 'chat=http://127.0.0.1:9' },
+      undefined,
+      () => now,
+      () => gpus,
+    );
+    gpus.become(busy);
+    now += 5000;
+    expect(monitor.state().gpus.gpus[0]?.chart.points.at(-1)).toBe(0.4);
+  });
+
+  it('are in /metrics, with a window for each client', async () => {
+    const gpus = fakeGpuWatch(snapshotOf([gpuOf(), lost], [backendOf({ ageSeconds: 0.4 })]));
+    const { get } = await start({ TARGETS: 'chat=http://127.0.0.1:9' }, undefined, undefined, () => gpus);
+    const lines = (await (await get('/metrics?client=one')).text()).split('\n');
+    await get('/metrics?client=two');
+    expect(lines).toContain('gpu_up{gpu="0",uuid="GPU-0"} 1');
+    expect(lines).toContain('gpu_down_info{gpu="1",uuid="GPU-1",reason="lost"} 1');
+    expect(gpus.clients.map((client) => client.split(' ').at(-1))).toEqual(['one', 'two']);
+  });
+
+  it('that are none are one quiet line, and no server is on one', async () => {
+    const gpus = fakeGpuWatch(snapshotOf([], [], 'no GPU on the bus'));
+    const { state } = await start({ TARGETS: 'chat=http://127.0.0.1:9' }, undefined, undefined, () => gpus);
+    const { headline, gpus: shown, servers } = await state();
+    expect([headline, shown]).toEqual([
+      '1 LLM server, 1 down',
+      { shown: true, gpus: [], line: 'No GPU seen: no GPU on the bus.' },
+    ]);
+    expect(servers[0]?.onGpus).toBe('');
+  });
+
+  it('are left alone where the settings say so', async () => {
+    const { get, state } = await start({ TARGETS: 'chat=http://127.0.0.1:9' });
+    expect((await state()).gpus.shown).toBe(false);
+    expect(await (await get('/metrics')).text()).not.toMatch(/^gpu_/m);
+  });
+
+  it('are let go when the monitor stops', async () => {
+    const gpus = fakeGpuWatch(snapshotOf([]));
+    const { monitor } = await startTestMonitor(
+      { TARGETS: 'chat=http://127.0.0.1:9' },
+      undefined,
+      undefined,
+      () => gpus,
+    );
+    await monitor.stop(0);
+    expect(gpus.stopped).toBe(true);
   });
 });
 

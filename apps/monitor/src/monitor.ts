@@ -17,6 +17,7 @@ import type { Logger } from 'pino';
 import { createApp } from './app.ts';
 import { describePage, type PageState } from './describe-page.ts';
 import { LiveEvents } from './live-events.ts';
+import { MonitoredGpus, type StartGpus } from './monitored-gpus.ts';
 import type { Settings } from './settings.ts';
 import { VERSION } from './version.ts';
 import { Watch, type Pace } from './watch.ts';
@@ -31,6 +32,8 @@ export interface MonitorParts {
   readonly log: Logger;
   /** The real host's sockets unless a test gives others. */
   readonly lookAround?: LookAround;
+  /** Absent where GPUs are left alone. */
+  readonly startGpus?: StartGpus;
   /** Unix time in milliseconds; the clock of this host unless a test gives another. */
   readonly now?: () => number;
   /** Told of what changes with a server. */
@@ -53,6 +56,8 @@ const LOOK_LASTS_SECONDS = 10;
 const FIRST_SIGHT_MILLISECONDS = 500;
 /** Changes that come together are told together. */
 const GATHER_MILLISECONDS = 100;
+/** The same for GPUs, which are read every second. */
+const GATHER_GPUS_MILLISECONDS = 1000;
 const MAX_SERIES_PER_SERVER = 10_000;
 
 /**
@@ -64,6 +69,7 @@ export async function startMonitor({
   configured,
   log,
   lookAround = lookAtHost,
+  startGpus,
   now = Date.now,
   onEvent,
 }: MonitorParts): Promise<RunningMonitor> {
@@ -95,7 +101,18 @@ export async function startMonitor({
   });
 
   const events = new LiveEvents();
-  const tellSoon = gather(() => events.send(JSON.stringify(state())), GATHER_MILLISECONDS);
+  const tell = (): void => events.send(JSON.stringify(state()));
+  const tellSoon = gather(tell, GATHER_MILLISECONDS);
+  const tellOfGpusSoon = gather(tell, GATHER_GPUS_MILLISECONDS);
+  const gpus = new MonitoredGpus({
+    start: startGpus,
+    selfMetrics,
+    log,
+    now,
+    onChange: () => {
+      if (events.count > 0) tellOfGpusSoon();
+    },
+  });
   const watch = new Watch({
     book,
     now,
@@ -112,6 +129,8 @@ export async function startMonitor({
       servers: watch.servers(),
       report: book.report(),
       isBlind,
+      gpus: gpus.snapshot(),
+      pastOf: (uuid) => gpus.past(uuid),
       nowSeconds: now() / 1000,
     });
   let lookedAt = Number.NEGATIVE_INFINITY;
@@ -139,6 +158,7 @@ export async function startMonitor({
     settings,
     auth: authOf(settings),
     collection,
+    gpuFamilies: (client) => gpus.families(client),
     selfMetrics,
     events,
     state,
@@ -154,6 +174,8 @@ export async function startMonitor({
     ...hostsOf(settings),
     limits: { requestTimeoutSeconds: settings.requestTimeout },
   });
+  // The page is open, and waits for no driver.
+  gpus.start();
   const firstLook = watch.start(pace).finally(() => {
     hasLooked = true;
   });
@@ -164,7 +186,7 @@ export async function startMonitor({
     firstLook,
     stop: async (graceSeconds) => {
       watch.stop();
-      await listening.stop(graceSeconds);
+      await Promise.all([listening.stop(graceSeconds), gpus.stop()]);
     },
   };
 }

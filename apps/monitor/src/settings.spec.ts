@@ -25,7 +25,9 @@ it.each([
   [{ MONITOR_TARGETS: 'chat=vlm+http://a' }, 'there is no engine "vlm"; did you mean vllm?'],
   [{ MONITOR_TARGETS: 'chat=http://a?x=1' }, 'a base address has no query'],
   [{ MONITOR_TARGETS: 'chat=http://a,other=http://a/' }, 'MONITOR_TARGETS has http://a under several names'],
-  [{ MONITOR_DISCOVERY: 'no' }, 'so there is nothing to watch'],
+  [{ MONITOR_DISCOVERY: 'no', MONITOR_GPUS: 'no' }, 'so there is nothing to watch'],
+  [{ MONITOR_GPU_BACKEND: 'cuda' }, 'MONITOR_GPU_BACKEND'],
+  [{ MONITOR_GPU_BACKEND: 'nvml', MONITOR_GPUS: 'no' }, 'so it would read nothing'],
   [{ MONITOR_INTERVAL: '20s', MONITOR_IDLE_INTERVAL: '10s' }, 'no reason to read more often'],
   [{ MONITOR_READ_TIMEOUT: '30s' }, 'would cost the whole of /metrics'],
   [{ MONITOR_TARGET_TOKEN: 'two words' }, 'MONITOR_TARGET_TOKEN: expected a key of 1 to 4096 visible ASCII'],
@@ -35,9 +37,12 @@ it.each([
   expect(problemsOf(env)).toContain(reason);
 });
 
-it('accepts no settings at all', () => {
-  expect(problemsOf({})).toBe('');
-});
+it.each([{}, { MONITOR_DISCOVERY: 'no' }, { MONITOR_GPUS: 'no' }, { MONITOR_GPU_BACKEND: 'nvidia-smi' }])(
+  'accepts %j',
+  (env) => {
+    expect(problemsOf(env)).toBe('');
+  },
+);
 
 it('has the version of its package', () => {
   const text = readFileSync(path.resolve(__dirname, '../package.json'), 'utf8');

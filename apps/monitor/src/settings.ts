@@ -5,9 +5,11 @@ import {
   headerKey,
   httpSettings,
   nameValueList,
+  oneOf,
   type SettingsOf,
 } from '@llm-monitor/config';
 import { targetSetting } from '@llm-monitor/engines';
+import { BACKENDS } from '@llm-monitor/gpus';
 
 /** Rates and charts need readings closer together than a minute. */
 const SLOWEST_READING_SECONDS = 40;
@@ -49,6 +51,16 @@ export const settings = defineSettings(
       help: 'How long a discovered server that is gone is still shown as down.',
       group: 'Targets',
     },
+    MONITOR_GPUS: {
+      schema: boolean.default(true),
+      help: 'Watch the GPUs of this host, too. One that sleeps is left asleep.',
+      group: 'GPUs',
+    },
+    MONITOR_GPU_BACKEND: {
+      schema: oneOf('auto', ...BACKENDS).default('auto'),
+      help: 'What reads the GPUs; auto takes for each vendor that is here the best that works.',
+      group: 'GPUs',
+    },
     MONITOR_INTERVAL: {
       schema: durationBetween(0.5, SLOWEST_READING_SECONDS).default(2),
       help: 'Time between two readings of a server while somebody has the page open.',
@@ -66,7 +78,8 @@ export const settings = defineSettings(
     },
   },
   {
-    description: 'shows the LLM servers of this host on one page: what they serve, how fast, how full',
+    description:
+      'shows the LLM servers and GPUs of this host on one page: what they serve, how fast, how full',
     include: httpSettings({ port: 9500 }),
     refine: [
       ({ interval, idleInterval }, names) =>
@@ -77,10 +90,14 @@ export const settings = defineSettings(
         readTimeout < requestTimeout
           ? undefined
           : `${names.readTimeout} (${readTimeout} s) is not below ${names.requestTimeout} (${requestTimeout} s), so a hung server would cost the whole of /metrics; raise ${names.requestTimeout} or lower ${names.readTimeout}`,
-      ({ targets, discovery }, names) =>
-        targets.length === 0 && !discovery
-          ? `${names.discovery} is off and ${names.targets} is empty, so there is nothing to watch; name a target or switch discovery on`
+      ({ targets, discovery, gpus }, names) =>
+        targets.length === 0 && !discovery && !gpus
+          ? `${names.discovery} and ${names.gpus} are off and ${names.targets} is empty, so there is nothing to watch; name a target or switch one of them on`
           : undefined,
+      ({ gpus, gpuBackend }, names) =>
+        gpus || gpuBackend === 'auto'
+          ? undefined
+          : `${names.gpuBackend} is ${gpuBackend} and ${names.gpus} is off, so it would read nothing; drop one of them`,
       ({ targets }, names) => {
         const twin = targets.find(
           ({ value }, index) => targets.findIndex((other) => other.value.url === value.url) !== index,

@@ -5,9 +5,9 @@ import { loadSettings } from '@llm-monitor/config';
 import { parseTranscript, readTargets, type Candidate } from '@llm-monitor/engines';
 import { pino } from 'pino';
 
-import type { PageState } from './describe-page.ts';
-import type { ServerView } from './describe-servers.ts';
+import type { PageServer, PageState } from './describe-page.ts';
 import { startMonitor, type LookAround, type RunningMonitor } from './monitor.ts';
+import type { StartGpus } from './monitored-gpus.ts';
 import { settings, type Settings } from './settings.ts';
 
 /** What the tests of this app share: the real monitor on a free port, and what it tells. Not part of the app. */
@@ -34,6 +34,7 @@ export async function startTestMonitor(
   variables: Readonly<Record<string, string>>,
   lookAround?: LookAround,
   now?: () => number,
+  startGpus?: StartGpus,
 ): Promise<TestMonitor> {
   const values = testSettings({
     PORT: '0',
@@ -48,6 +49,7 @@ export async function startTestMonitor(
     log: pino({ level: 'silent' }),
     ...(lookAround === undefined ? {} : { lookAround }),
     ...(now === undefined ? {} : { now }),
+    ...(startGpus === undefined ? {} : { startGpus }),
   });
   const get = (address: string): Promise<Response> => fetch(`${monitor.listening.url}${address}`);
   return {
@@ -77,7 +79,7 @@ export async function* statesOf({ body }: Response): AsyncGenerator<PageState> {
   }
 }
 
-export function serverIn(state: PageState, server: string): ServerView {
+export function serverIn(state: PageState, server: string): PageServer {
   const found = state.servers.find((view) => view.server === server);
   if (found === undefined) throw new Error(`no ${server} among ${state.servers.length} servers`);
   return found;

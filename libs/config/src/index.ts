@@ -28,6 +28,7 @@ export {
 } from './load-settings.ts';
 export { didYouMean, nearestName } from './nearest-name.ts';
 export { printableText } from './printable-text.ts';
+export { readBounded, TooLargeError } from './read-bounded.ts';
 export { formatProblem, type SettingsProblem } from './problem.ts';
 export { renderEnvExample } from './render-env-example.ts';
 export { renderSettingsDocs } from './render-settings-docs.ts';

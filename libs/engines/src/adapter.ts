@@ -20,6 +20,8 @@ export interface EngineAdapter {
   readonly ports: readonly number[];
   /** Names of its programs or modules, as an argument of its command line (or the base name of one). */
   readonly programs: readonly string[];
+  /** What its command lines tell beyond that. */
+  readonly commandLine?: EngineCommandLine;
   /** How its answers are told from all others. */
   readonly fingerprints: readonly Fingerprint[];
   /** What one reading asks, in this order; every path is on the allow-list of `safe-paths.ts`. */
@@ -35,6 +37,38 @@ export interface EngineAdapter {
   readonly parse?: (answers: Answers) => EngineFacts;
   /** Core metrics that it never gives, with the reason (`engine_lacks` if not said otherwise). */
   readonly lacks: readonly CoreMetric[];
+}
+
+/** How the processes of an engine are told by their command lines, and where the served model stands on them. */
+export interface EngineCommandLine {
+  /** Programs that work for the engine and serve no API; written as in `programs`. */
+  readonly workers?: readonly string[];
+  /** Titles that its processes give themselves in place of a command line. */
+  readonly titles?: readonly RegExp[];
+  /** Where the model stands: the first place that has a value counts. None where several can be served. */
+  readonly model?: readonly ModelPlace[];
+}
+
+/** A place of the served model on a command line. */
+export interface ModelPlace {
+  /** Options whose value it is; the last one given counts. Underscores and dashes are the same in a long option. */
+  readonly options?: readonly string[];
+  /** Commands right behind which it stands; the empty one is the program itself. The first that fits counts. */
+  readonly behind?: readonly string[];
+  /** `model`: a name, or a folder whose last part is taken; `name`: as served; `file`: its last part is taken. */
+  readonly is: 'model' | 'name' | 'file';
+  /** What the engine makes of it; undefined when it is no model. */
+  readonly nameOf?: (value: string) => string | undefined;
+  /** Where the value names a file by its contents: looks the model's name up in the files of that process. */
+  readonly lookUp?: (value: string, files: ProcessFiles) => Promise<string | undefined>;
+}
+
+/** The files that a process sees, read only. What cannot be read is not there. */
+export interface ProcessFiles {
+  /** Names of the folders and files in a folder. */
+  list(folder: string): Promise<{ readonly folders: readonly string[]; readonly files: readonly string[] }>;
+  /** Text of a small file. */
+  text(file: string): Promise<string | undefined>;
 }
 
 export interface CommonLabels {

@@ -1,4 +1,11 @@
-export type { EngineAdapter, Fingerprint, Rule } from './adapter.ts';
+export type {
+  EngineAdapter,
+  EngineCommandLine,
+  Fingerprint,
+  ModelPlace,
+  ProcessFiles,
+  Rule,
+} from './adapter.ts';
 export type { Answer } from './answers.ts';
 export {
   createEngineCollection,
@@ -13,7 +20,7 @@ export {
   type Candidates,
   type PassedOver,
 } from './discovery/candidates.ts';
-export { listeningSockets, type ListeningSocket } from './discovery/listening-sockets.ts';
+export { listeningSockets, parseSocketTable, type ListeningSocket } from './discovery/listening-sockets.ts';
 export {
   CORE_METRICS,
   ENGINE_STATES,
@@ -26,6 +33,15 @@ export {
 export { readTargets, type TargetSettings, type TargetsRead } from './configured-targets.ts';
 export { createGet, DEFAULT_HTTP_LIMITS, type Endpoint, type Get, type HttpLimits } from './http-get.ts';
 export { createEngineReader, type ReadEngine } from './read-engine.ts';
+export {
+  certainPort,
+  engineOfArguments,
+  modelOfArguments,
+  portsNamed,
+  programOfArguments,
+  servedModel,
+  servesApi,
+} from './process-engine.ts';
 export { readSaved, type SavedReading } from './read-saved.ts';
 export type { EngineReading, Identity, MetricSource, SourceIssue } from './reading.ts';
 export { namesOf, rulesOf } from './apply-rules.ts';

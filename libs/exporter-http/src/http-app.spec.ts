@@ -37,9 +37,9 @@ describe('GET /metrics', () => {
   });
 
   it('passes on Accept and the scrape timeout as they came', async () => {
-    const seen: Omit<MetricsRequest, 'signal'>[] = [];
+    const seen: Omit<MetricsRequest, 'signal' | 'client'>[] = [];
     const { server } = await start({
-      metrics: ({ signal, ...request }) => {
+      metrics: ({ signal, client: _client, ...request }) => {
         seen.push(request);
         return metricsOf(String(signal.aborted))();
       },
@@ -54,6 +54,19 @@ describe('GET /metrics', () => {
       { accept: 'application/openmetrics-text;q=0.5', scrapeTimeoutSecondsHeader: '9.5' },
       { accept: undefined, scrapeTimeoutSecondsHeader: undefined },
     ]);
+  });
+
+  it.each([
+    ['', 'prometheus/3.5', '127.0.0.1 prometheus/3.5'],
+    ['?client=b', 'prometheus/3.5', '127.0.0.1 prometheus/3.5 b'],
+    ['?client=b', undefined, '127.0.0.1  b'],
+    ['?client=a&client=b', undefined, '127.0.0.1  a,b'],
+    ['?other=b', undefined, '127.0.0.1'],
+    [`?client=${'x'.repeat(300)}`, 'y'.repeat(300), `127.0.0.1 ${'y'.repeat(128)} ${'x'.repeat(128)}`],
+  ])('tells one client from another (%j by %j)', async (query, agent, expected) => {
+    const { server } = await start({ metrics: ({ client }) => metricsOf(client)() });
+    const headers = agent === undefined ? {} : { 'user-agent': agent };
+    expect((await ask(`${server.url}/metrics${query}`, { headers })).text).toBe(expected);
   });
 
   it.each([

@@ -10,6 +10,11 @@ export interface MetricsRequest {
   readonly accept: string | undefined;
   /** `X-Prometheus-Scrape-Timeout-Seconds`. */
   readonly scrapeTimeoutSecondsHeader: string | undefined;
+  /**
+   * Who asks, the same for each scrape of one scraper: address, user agent, and what `?client=` says where several
+   * share those two (behind one NAT). For what is told since a client's last scrape; not to be trusted.
+   */
+  readonly client: string;
   /** Aborts when the scraper goes away, and at the request's deadline. */
   readonly signal: AbortSignal;
 }
@@ -34,6 +39,7 @@ export function metricsRoute(answer: AnswerMetrics): (ctx: HttpContext) => Promi
     const { contentType, body } = await answer({
       accept: ctx.headers.accept,
       scrapeTimeoutSecondsHeader: ctx.get('X-Prometheus-Scrape-Timeout-Seconds') || undefined,
+      client: clientOf(ctx),
       signal: ctx.state.signal,
     });
     ctx.vary('Accept');
@@ -50,4 +56,14 @@ export function metricsRoute(answer: AnswerMetrics): (ctx: HttpContext) => Promi
     ctx.set('Content-Encoding', 'gzip');
     ctx.body = await compress(Buffer.concat(pieces), { level: constants.Z_BEST_SPEED });
   };
+}
+
+/** More of a header or parameter tells no two scrapers apart, and would only be kept. */
+const MAX_CLIENT_WORD = 128;
+
+function clientOf(ctx: HttpContext): string {
+  return [ctx.ip, ctx.get('User-Agent'), [ctx.query['client'] ?? ''].flat().join()]
+    .map((word) => word.slice(0, MAX_CLIENT_WORD))
+    .join(' ')
+    .trimEnd();
 }

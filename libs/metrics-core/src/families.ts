@@ -5,7 +5,7 @@
  * behind. An unknown value is a point that is not there: never 0, NaN or -1.
  */
 
-/** Label names to values. Order is the order of appearance; equality ignores it. */
+/** Label names to values. Order is the order of appearance; equality ignores it. A frozen set is printed faster. */
 export type Labels = Readonly<Record<string, string>>;
 
 /** One value of a counter, gauge, info, stateset or unknown family. */

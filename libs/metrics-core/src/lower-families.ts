@@ -320,6 +320,12 @@ interface PassedLabels {
   readonly key: string;
 }
 
+/**
+ * What is printed of label sets that nobody can change any more. Whoever has the same labels from scrape to scrape
+ * freezes them, and they are looked at once in their life.
+ */
+const printedOfFrozen = new WeakMap<Labels, PassedLabels>();
+
 /** Makes label sets printable, each object once however many points share it. */
 class LabelGate {
   /** One of each shape lives on, for the reason told in `ExpositionReader.kept`. */
@@ -342,9 +348,16 @@ class LabelGate {
   pass(labels: Labels): PassedLabels | undefined {
     const known = this.known.get(labels);
     if (known !== undefined || this.known.has(labels)) return known;
-    const passed = this.examine(labels);
+    const passed = Object.isFrozen(labels) ? this.passFrozen(labels) : this.examine(labels);
     this.known.set(labels, passed);
     return passed;
+  }
+
+  private passFrozen(labels: Labels): PassedLabels | undefined {
+    if (this.maxValueLength !== DEFAULT_MAX_LABEL_VALUE_LENGTH) return this.examine(labels);
+    const printed = printedOfFrozen.get(labels) ?? this.examine(labels);
+    if (printed !== undefined) printedOfFrozen.set(labels, printed);
+    return printed;
   }
 
   private examine(labels: Labels): PassedLabels | undefined {

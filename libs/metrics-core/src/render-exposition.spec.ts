@@ -264,6 +264,19 @@ const left: {
 ];
 
 describe('renderExposition', () => {
+  it('prints a frozen label set the second time as the first, also where a name or a value is wrong', () => {
+    const sets = [{ a: 'x' }, { a: 'line\nfeed', b: '' }, { 'not-a-name': 'x' }].map((set) =>
+      Object.freeze(set),
+    );
+    const families: MetricFamily[] = [
+      { name: 'm', type: 'gauge', help: '', points: sets.map((labels) => ({ labels, value: 1 })) },
+    ];
+    const printed = '# TYPE m gauge\nm{a="x"} 1\nm{a="line\\nfeed"} 1\n';
+    expect(renderExposition(families, 'text')).toBe(printed);
+    expect(renderExposition(families, 'text')).toBe(printed);
+    expect(renderExposition(families, 'text', { maxLabelValueLength: 1 })).toContain('m{a="l"} 1');
+  });
+
   it.each(literal)('writes $behavior', ({ families, format, lines }) => {
     expect(renderExposition(families, format).trimEnd().split('\n')).toEqual(lines);
   });

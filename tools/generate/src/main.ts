@@ -2,19 +2,22 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { renderEnvExample, renderSettingsDocs } from '@llm-monitor/config';
+import { settings as gpuExporterSettings } from '@llm-monitor/gpu-exporter/settings';
 import { settings as llmExporterSettings } from '@llm-monitor/llm-exporter/settings';
 import { settings as monitorSettings } from '@llm-monitor/monitor/settings';
 
 import { enginesPage } from './engines-page.ts';
 import { metricsPage } from './metrics-page.ts';
+import { xidsPage } from './xids-page.ts';
 
-const definitions = [monitorSettings, llmExporterSettings];
+const definitions = [monitorSettings, gpuExporterSettings, llmExporterSettings];
 
 /** Every generated file and its text. */
 const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/engines.md': enginesPage,
   'docs/metrics.md': metricsPage,
   'docs/settings.md': () => renderSettingsDocs(definitions),
+  'docs/xids.md': xidsPage,
   '.env.example': () => renderEnvExample(definitions),
 };
 

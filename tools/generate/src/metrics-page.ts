@@ -1,5 +1,12 @@
 import { llmFamilies, type CanonicalFamily } from '@llm-monitor/engines';
 import { httpFamilies } from '@llm-monitor/exporter-http';
+import {
+  exporterMetrics,
+  gpuMetrics,
+  SCOPE_LABELS,
+  type ExporterMetric,
+  type GpuMetric,
+} from '@llm-monitor/gpus';
 import { parseIssueKinds, selfFamilies } from '@llm-monitor/metrics-core';
 
 import { code, codes, GENERATED, table } from './markdown.ts';
@@ -14,6 +21,15 @@ interface Described {
 /** docs/metrics.md: every metric there is, with its definition. */
 export function metricsPage(): string {
   const llm = Object.entries(llmFamilies as Record<string, CanonicalFamily>);
+  const driver = Object.entries<GpuMetric>(gpuMetrics);
+  const exporter = Object.entries<ExporterMetric>(exporterMetrics);
+  const ofGpus = exporter.filter(([, { of }]) => of === 'gpu');
+  const ofTheExporter = exporter
+    .filter(([, { of }]) => of !== 'gpu')
+    .map(([name, metric]): [string, Described] => [
+      name,
+      { ...metric, labels: [...SCOPE_LABELS[metric.of], ...metric.labels] },
+    ]);
   const self = [...selfFamilies, ...httpFamilies].map((family): [string, Described] => [family.name, family]);
   return [
     GENERATED,
@@ -30,6 +46,12 @@ export function metricsPage(): string {
         .map(([kind, { effect, description }]) => [code(kind), effect, description]),
     ),
     'and, of values that were left out: `negative`, `ratio_above_one`, `other_type` (the engine prints another type under this name), `unequal_buckets` (histograms that cannot be added).',
+    '## GPUs',
+    `Each of these has the labels ${codes(SCOPE_LABELS.gpu)} and those named here: \`gpu\` is the driver’s own index, \`uuid\` is NVIDIA’s UUID, AMD’s unique id, or the PCI address where there is none. Facts are on \`gpu_info\`. Where each figure comes from is in [gpus.md](gpus.md).`,
+    familyTable([...ofGpus, ...driver]),
+    '### How the GPUs are read',
+    'One backend reads the GPUs of a vendor: `nvml`, `nvidia-smi` or `amdgpu`. Its duration, last success and errors are in `llm_monitor_collector_*`, where `collector` is the name of the backend.',
+    familyTable(ofTheExporter),
     '## The monitor itself',
     'The same in every app, beside the process metrics of prom-client (`process_*`, `nodejs_*`).',
     familyTable(self),

@@ -4,8 +4,10 @@
  * was there before, so that nothing jumps, and what a reader has opened, selected or focused stays.
  *
  * @typedef {import('../describe-page.ts').PageState} PageState
- * @typedef {import('../describe-servers.ts').ServerView} ServerView
- * @typedef {import('../describe-servers.ts').ChartView} ChartView
+ * @typedef {import('../describe-page.ts').PageServer} ServerView
+ * @typedef {import('../describe-gpus.ts').GpusView} GpusView
+ * @typedef {import('../describe-gpus.ts').GpuView} GpuView
+ * @typedef {import('../chart.ts').ChartView} ChartView
  * @typedef {import('../figure.ts').Figure} Figure
  */
 (() => {
@@ -181,17 +183,39 @@
     setHidden('.figures', card.querySelector('.figures > section:not([hidden])') === null);
   };
 
+  /**
+   * Shows the state by color and sign beside its word.
+   * @type {(card: Element, level: string) => void}
+   */
+  const showState = (card, level) => {
+    const state = pick(card, '[data-state]', HTMLElement);
+    setAttribute(state, 'data-level', level);
+    setAttribute(pick(state, 'use', SVGElement), 'href', `#${level}`);
+    card.classList.toggle('down', level === 'down');
+  };
+
+  /** @type {(card: Element, chart: ChartView) => void} */
+  const showChart = (card, chart) => {
+    drawChart(pick(card, '[data-chart]', SVGElement), chart);
+    const { value, text, unit } = chart.peak;
+    setText(pick(card, '[data-peak]', HTMLElement), value === undefined ? '' : `peak ${text} ${unit ?? ''}`);
+  };
+
+  /** @type {(meter: HTMLElement, value: number | undefined) => void} */
+  const showMeter = (meter, value) => {
+    meter.hidden = value === undefined;
+    pick(meter, 'span', HTMLElement).style.setProperty('--full', String(value ?? 0));
+    meter.classList.toggle('tight', (value ?? 0) >= 0.9);
+  };
+
   /** @type {(card: Element, view: ServerView) => void} */
   const updateServer = (card, view) => {
     fill(card, view);
-    const state = pick(card, '[data-state]', HTMLElement);
-    setAttribute(state, 'data-level', view.state.level);
-    setAttribute(pick(state, 'use', SVGElement), 'href', `#${view.state.level}`);
-
     // Of a server that is down nothing is known but its past.
     const isDown = view.state.level === 'down';
-    card.classList.toggle('down', isDown);
+    showState(card, view.state.level);
     showGiven(card, view);
+    pick(card, '[data-optional=on-gpus]', HTMLElement).hidden = view.onGpus === '';
     const inMemory = pick(card, '[data-in-memory]', HTMLElement);
     inMemory.hidden = view.inMemory.length === 0;
     setReasons(pick(inMemory, 'dl', HTMLElement), view.inMemory);
@@ -209,17 +233,8 @@
     problem.classList.toggle('severe', isDown);
     setText(problem, view.problem);
 
-    const meter = pick(card, '[data-meter]', HTMLElement);
-    meter.hidden = view.kvCache.value === undefined;
-    pick(meter, 'span', HTMLElement).style.setProperty('--full', String(view.kvCache.value ?? 0));
-    meter.classList.toggle('tight', (view.kvCache.value ?? 0) >= 0.9);
-
-    drawChart(pick(card, '[data-chart]', SVGElement), view.chart);
-    const { peak } = view.chart;
-    setText(
-      pick(card, '[data-peak]', HTMLElement),
-      peak.value === undefined ? '' : `peak ${peak.text} ${peak.unit ?? ''}`,
-    );
+    showMeter(pick(card, '[data-meter]', HTMLElement), view.kvCache.value);
+    showChart(card, view.chart);
 
     pick(card, '[data-no-latencies]', HTMLElement).hidden = view.noLatencies === '';
     pick(card, '.latency table', HTMLElement).hidden = view.noLatencies !== '';
@@ -260,51 +275,134 @@
     setList(notes, about, () => create('li', ''), setText);
   };
 
-  const servers = byId('servers');
-  const template = pick(document, '#server-template', HTMLTemplateElement);
-  /** @type {Map<string, Element>} */
-  const cards = new Map();
-  /** @type {Map<string, string>} */
-  const levels = new Map();
+  /** @type {(card: Element, view: GpuView) => void} */
+  const updateGpu = (card, view) => {
+    fill(card, view);
+    showState(card, view.state.level);
+    const isUp = view.state.level !== 'down' && view.state.level !== 'quiet';
 
-  /** @type {(views: readonly ServerView[]) => void} */
-  const updateServers = (views) => {
-    const there = new Set(views.map(({ server }) => server));
-    for (const [server, card] of cards) {
-      if (there.has(server)) continue;
-      card.remove();
-      cards.delete(server);
-    }
-    views.forEach((view, index) => {
-      let card = cards.get(view.server);
-      if (card === undefined) {
-        card = pick(
-          /** @type {DocumentFragment} */ (template.content.cloneNode(true)),
-          'article',
-          HTMLElement,
-        );
-        const title = pick(card, 'h2', HTMLElement);
-        title.id = `server-${view.server}`;
-        card.setAttribute('aria-labelledby', title.id);
-        cards.set(view.server, card);
-      }
-      if (servers.children[index] !== card) servers.insertBefore(card, servers.children[index] ?? null);
-      updateServer(card, view);
-    });
+    const problem = pick(card, '[data-problem]', HTMLElement);
+    problem.hidden = view.problem.text === '';
+    problem.classList.toggle('severe', view.state.level === 'down');
+    problem.classList.toggle('calm', view.state.level === 'quiet');
+    pick(problem, 'p:last-child', HTMLElement).hidden = view.problem.command === '';
+
+    const users = pick(card, '[data-users]', HTMLElement);
+    users.hidden = view.users.length === 0;
+    setList(
+      users,
+      view.users,
+      () => {
+        const item = create('li', '');
+        item.append(create('span', 'name'), create('span', 'memory'), create('span', 'small'));
+        return item;
+      },
+      (item, { name, isModel, detail, memory }) => {
+        setText(pick(item, '.name', HTMLElement), name);
+        pick(item, '.name', HTMLElement).classList.toggle('model', isModel);
+        setText(pick(item, '.memory', HTMLElement), memory);
+        setText(pick(item, '.small', HTMLElement), detail);
+      },
+    );
+    const note = pick(card, '[data-users-note]', HTMLElement);
+    note.hidden = view.usersNote === '';
+    setText(note, view.usersNote);
+
+    pick(card, '[data-readings]', HTMLElement).hidden = !isUp;
+    pick(card, '[data-past]', HTMLElement).hidden = view.chart.peak.value === undefined;
+    showChart(card, view.chart);
+
+    const memories = pick(card, '[data-memories]', HTMLElement);
+    memories.hidden = view.memories.length === 0;
+    setList(
+      memories,
+      view.memories,
+      () => {
+        const label = create('p', 'label');
+        label.append(create('span', 'small'), create('span', 'amount'));
+        const meter = create('div', 'meter');
+        meter.append(create('span', ''));
+        return group(label, meter);
+      },
+      (element, { name, text, value }) => {
+        setText(pick(element, '.small', HTMLElement), name);
+        setText(pick(element, '.amount', HTMLElement), text);
+        showMeter(pick(element, '.meter', HTMLElement), value);
+      },
+    );
+    pick(card, '[data-held-back]', HTMLElement).hidden = view.heldBack === '';
+    setReasons(pick(card, '[data-facts]', HTMLElement), view.facts);
   };
 
   /**
-   * Says aloud what changed for good or bad; never the figures, which change all the time.
-   * @type {(views: readonly ServerView[], isFirst: boolean) => void}
+   * Keeps a card for each view, in their order. What it fills stays: nothing is built anew that was there before.
+   * @template View
+   * @param {string} list
+   * @param {string} template
+   * @param {(view: View) => string} keyOf
+   * @param {(card: Element, view: View) => void} update
+   * @returns {(views: readonly View[]) => void}
    */
-  const announce = (views, isFirst) => {
+  const cardsOf = (list, template, keyOf, update) => {
+    const root = byId(list);
+    const { content } = pick(document, template, HTMLTemplateElement);
+    /** @type {Map<string, Element>} */
+    const cards = new Map();
+    return (views) => {
+      const there = new Set(views.map(keyOf));
+      for (const [key, card] of cards) {
+        if (there.has(key)) continue;
+        card.remove();
+        cards.delete(key);
+      }
+      views.forEach((view, index) => {
+        const key = keyOf(view);
+        let card = cards.get(key);
+        if (card === undefined) {
+          card = pick(/** @type {DocumentFragment} */ (content.cloneNode(true)), 'article', HTMLElement);
+          const title = pick(card, 'header > :first-child', HTMLElement);
+          title.id = `${list}-${key}`;
+          card.setAttribute('aria-labelledby', title.id);
+          cards.set(key, card);
+        }
+        if (root.children[index] !== card) root.insertBefore(card, root.children[index] ?? null);
+        update(card, view);
+      });
+    };
+  };
+
+  /** @type {(views: readonly ServerView[]) => void} */
+  const updateServers = cardsOf('servers', '#server-template', ({ server }) => server, updateServer);
+  /** @type {(views: readonly GpuView[]) => void} */
+  const updateGpuCards = cardsOf('gpus', '#gpu-template', ({ uuid }) => uuid, updateGpu);
+
+  /** @type {(view: GpusView) => void} */
+  const updateGpus = ({ shown, gpus, line }) => {
+    byId('gpus-section').hidden = !shown || (gpus.length === 0 && line === '');
+    byId('gpus-line').hidden = line === '';
+    setText(byId('gpus-line'), line);
+    updateGpuCards(gpus);
+  };
+
+  /** @type {Map<string, string>} */
+  const levels = new Map();
+
+  /**
+   * Says aloud what changed for good or bad; never the figures, which change all the time.
+   * @type {(state: PageState, isFirst: boolean) => void}
+   */
+  const announce = ({ servers, gpus }, isFirst) => {
     /** @type {string[]} */
     const news = [];
-    for (const { server, state } of views) {
-      const before = levels.get(server);
-      if (before === undefined) news.push(`${server} found: ${state.word}`);
-      else if ((before === 'down') !== (state.level === 'down')) news.push(`${server}: ${state.word}`);
-      levels.set(server, state.level);
+    const things = [
+      ...servers.map(({ server, state }) => ({ key: `server ${server}`, name: server, state })),
+      ...gpus.gpus.map(({ uuid, title, state }) => ({ key: `gpu ${uuid}`, name: title, state })),
+    ];
+    for (const { key, name, state } of things) {
+      const before = levels.get(key);
+      if (before === undefined) news.push(`${name} found: ${state.word}`);
+      else if ((before === 'down') !== (state.level === 'down')) news.push(`${name}: ${state.word}`);
+      levels.set(key, state.level);
     }
     if (news.length > 0 && !isFirst) setText(byId('announcement'), news.join('. '));
   };
@@ -351,7 +449,8 @@
     fill(pick(document, 'header', HTMLElement), state);
     fill(pick(document, 'body > footer', HTMLElement), state);
     updateServers(state.servers);
-    announce(state.servers, isFirst);
+    updateGpus(state.gpus);
+    announce(state, isFirst);
     updateSearch(state);
     if (isFirst && state.servers.length === 0) byId('search').setAttribute('open', '');
     setTitle(`${state.headline} · LLM Server Monitor`);

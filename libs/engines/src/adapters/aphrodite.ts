@@ -16,6 +16,12 @@ export const aphrodite = {
   notes: ["What is said of vLLM's numbers holds for Aphrodite's too."],
   ports: [2242],
   programs: ['aphrodite', 'aphrodite.endpoints.openai.api_server', 'aphrodite.entrypoints.openai.api_server'],
+  commandLine: {
+    model: [
+      { options: ['--served-model-name'], is: 'name' },
+      { options: ['--model'], behind: ['run'], is: 'model' },
+    ],
+  },
   fingerprints: [{ path: '/metrics', families: ['aphrodite:'] }, { ownedBy: OWNERS }],
   requests: [
     { as: 'exposition', path: '/metrics' },

@@ -130,6 +130,12 @@ export const dynamo = {
   ],
   ports: [8000, 8081],
   programs: ['dynamo.frontend', 'dynamo.vllm', 'dynamo.sglang', 'dynamo.trtllm'],
+  commandLine: {
+    model: [
+      { options: ['--served-model-name'], is: 'name' },
+      { options: ['--model', '--model-path'], is: 'model' },
+    ],
+  },
   fingerprints: [{ path: '/metrics', families: ['dynamo_frontend_', 'dynamo_component_'] }],
   requests: [
     { as: 'exposition', path: '/metrics' },

@@ -12,6 +12,12 @@ export const koboldcpp = {
   ],
   ports: [5001],
   programs: ['koboldcpp', 'koboldcpp.py', 'koboldcpp-linux-x64'],
+  commandLine: {
+    model: [
+      { options: ['--hordemodelname'], is: 'name', nameOf: underKoboldCpp },
+      { options: ['--model'], behind: [''], is: 'file', nameOf: vanityName },
+    ],
+  },
   fingerprints: [
     { path: '/api/extra/version', json: (value) => textAt(value, 'result') === 'KoboldCpp' },
     { path: '/api/extra/perf', json: isPerf },
@@ -52,6 +58,15 @@ export const koboldcpp = {
     'llm_kv_cache_usage_ratio',
   ],
 } satisfies EngineAdapter;
+
+/** The name of a model: its file's without the ending, in a namespace of KoboldCpp's own (koboldcpp.py). */
+function vanityName(file: string): string {
+  return underKoboldCpp(file.replace(/\.[^.]*$/, '').replace(/[^\w.-]/g, ''));
+}
+
+function underKoboldCpp(name: string): string {
+  return name.startsWith('koboldcpp/') ? name : `koboldcpp/${name}`;
+}
 
 function isPerf(value: unknown): boolean {
   return numberAt(value, 'last_process') !== undefined && numberAt(value, 'idle') !== undefined;

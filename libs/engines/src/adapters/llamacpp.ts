@@ -34,6 +34,16 @@ export const llamacpp = {
   ],
   ports: [8080, 9931],
   programs: ['llama-server', 'llama.cpp/server'],
+  // Which name counts: load_model in tools/server/server-context.cpp.
+  commandLine: {
+    model: [
+      { options: ['-a', '--alias'], is: 'name', nameOf: firstAlias },
+      { options: ['-hff', '--hf-file'], is: 'file' },
+      { options: ['-m', '--model'], is: 'file' },
+      { options: ['-hf', '-hfr', '--hf-repo'], is: 'name' },
+      { options: ['-mu', '--model-url'], is: 'file' },
+    ],
+  },
   fingerprints: [
     { header: ['server', 'llama.cpp'] },
     { path: '/metrics', families: ['llamacpp:'] },
@@ -93,6 +103,15 @@ export const llamacpp = {
     'llm_request_queue_time_seconds',
   ],
 } satisfies EngineAdapter;
+
+/** Aliases are a sorted set in the server, and the first of it is the model's name. */
+function firstAlias(aliases: string): string | undefined {
+  return aliases
+    .split(',')
+    .map((alias) => alias.trim())
+    .filter((alias) => alias !== '')
+    .sort()[0];
+}
 
 function isProps(value: unknown): boolean {
   return numberAt(value, 'total_slots') !== undefined || textAt(value, 'role') === 'router';

@@ -56,6 +56,12 @@ export const lmdeploy = {
   ],
   ports: [23333],
   programs: ['lmdeploy', 'lmdeploy.serve.openai.api_server'],
+  commandLine: {
+    model: [
+      { options: ['--model-name'], is: 'name' },
+      { behind: ['serve api_server'], is: 'model' },
+    ],
+  },
   fingerprints: [{ path: '/metrics', families: ['lmdeploy:'] }, { ownedBy: ['lmdeploy'] }],
   requests: [
     { as: 'exposition', path: '/metrics' },

@@ -43,6 +43,12 @@ export const nim = {
   ],
   ports: [8000],
   programs: ['nim_llm.entrypoints.launch', 'vllm_nvext.entrypoints.openai.api_server'],
+  commandLine: {
+    model: [
+      { options: ['--served-model-name'], is: 'name' },
+      { options: ['--model'], is: 'model' },
+    ],
+  },
   fingerprints: [
     { path: '/v1/version', json: isRelease },
     ...(['/metrics', '/v1/metrics'] as const).map((path) => ({

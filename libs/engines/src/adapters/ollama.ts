@@ -1,4 +1,4 @@
-import type { EngineAdapter, EngineFacts, ModelFact, Observation } from '../adapter.ts';
+import type { EngineAdapter, EngineFacts, ModelFact, Observation, ProcessFiles } from '../adapter.ts';
 import type { Answers } from '../answers.ts';
 import { at, listAt, numberAt, textAt } from '../json.ts';
 
@@ -20,6 +20,7 @@ export const ollama = {
   ],
   ports: [11434],
   programs: ['ollama'],
+  commandLine: { model: [{ options: ['--model'], is: 'file', lookUp: nameOfBlob }] },
   fingerprints: [
     { path: '/metrics', families: ['ollama_'] },
     { path: '/', text: 'Ollama is running' },
@@ -58,6 +59,52 @@ export const ollama = {
     'llm_kv_cache_usage_ratio',
   ],
 } satisfies EngineAdapter;
+
+const MOST_MANIFESTS = 1000;
+const MODEL_LAYER = 'application/vnd.ollama.image.model';
+
+/**
+ * The model whose weights are in a blob: a runner is given the blob alone. Manifests lie beside the blobs, in
+ * `manifests/HOST/NAMESPACE/NAME/TAG`. A blob that goes by several names has none here.
+ */
+async function nameOfBlob(blob: string, files: ProcessFiles): Promise<string | undefined> {
+  const [, folder, digest] = /^(.*)\/blobs\/sha256-([0-9a-f]{64})$/.exec(blob) ?? [];
+  if (folder === undefined || digest === undefined) return undefined;
+  const names = new Set<string>();
+  let manifests: string[] = [''];
+  for (let depth = 0; depth < 4; depth++) {
+    const deeper: string[] = [];
+    for (const manifest of manifests) {
+      const found = await files.list(`${folder}/manifests${manifest}`);
+      const entries = depth < 3 ? found.folders : found.files;
+      deeper.push(...entries.map((entry) => `${manifest}/${entry}`));
+      if (deeper.length > MOST_MANIFESTS) return undefined;
+    }
+    manifests = deeper;
+  }
+  for (const manifest of manifests) {
+    const text = await files.text(`${folder}/manifests${manifest}`);
+    if (text !== undefined && hasModel(text, `sha256:${digest}`)) names.add(shortName(manifest));
+  }
+  return names.size === 1 ? [...names][0] : undefined;
+}
+
+function hasModel(manifest: string, digest: string): boolean {
+  try {
+    return listAt(JSON.parse(manifest), 'layers').some(
+      (layer) => textAt(layer, 'mediaType') === MODEL_LAYER && textAt(layer, 'digest') === digest,
+    );
+  } catch {
+    return false; // half written, or no manifest
+  }
+}
+
+/** As Ollama writes it: without its own registry, and without its own namespace there. */
+function shortName(manifest: string): string {
+  const [, host = '', namespace = '', name = '', tag = ''] = manifest.split('/');
+  if (host !== 'registry.ollama.ai') return `${host}/${namespace}/${name}:${tag}`;
+  return namespace === 'library' ? `${name}:${tag}` : `${namespace}/${name}:${tag}`;
+}
 
 /** A list of models by digest; KoboldCpp imitates it, with itself as the family of every model. */
 function isModels(value: unknown): boolean {

@@ -34,6 +34,8 @@ export const ray = {
   ],
   ports: [8080],
   programs: [],
+  // Of all that Ray runs, only the replicas of its own LLM server are known to be language models.
+  commandLine: { titles: [/^ray::ServeReplica:[^:]+:(?:LLMServer|LLMDeployment|VLLMDeployment)\b/] },
   fingerprints: [{ path: '/metrics', families: ['ray_'] }],
   requests: [{ as: 'exposition', path: '/metrics' }],
   labels: { model: ['model_name'], replica: ['ReplicaId'] },

@@ -166,6 +166,13 @@ export const sglang = {
   ],
   ports: [30000],
   programs: ['sglang', 'sglang.launch_server', 'sglang.srt.entrypoints.http_server'],
+  commandLine: {
+    titles: [/^sglang::/],
+    model: [
+      { options: ['--served-model-name'], is: 'name' },
+      { options: ['--model-path', '--model'], is: 'model' },
+    ],
+  },
   fingerprints: [
     { path: '/metrics', families: ['sglang:'], without: ['dynamo_'] },
     { path: '/server_info', json: isServerInfo },

@@ -32,6 +32,10 @@ export const tgi = {
   ],
   ports: [3000],
   programs: ['text-generation-launcher', 'text-generation-router'],
+  commandLine: {
+    workers: ['text-generation-server'],
+    model: [{ options: ['--model-id'], behind: ['serve'], is: 'model' }],
+  },
   fingerprints: [
     { path: '/info', json: (value) => textAt(value, 'router') === 'text-generation-router' },
     { path: '/metrics', families: ['tgi_'] },

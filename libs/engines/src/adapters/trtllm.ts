@@ -138,6 +138,14 @@ const olderFamilies = {
   llm_request_queue_time_seconds: { from: 'request_queue_time_seconds', ...WITH_OLDER },
 } as const satisfies FamilyTable;
 
+/** Commands of trtllm-serve that stand where a model can stand. */
+const COMMANDS: ReadonlySet<string> = new Set([
+  'serve',
+  'mm_embedding_serve',
+  'disaggregated',
+  'disaggregated_mpi_worker',
+]);
+
 /**
  * NVIDIA's trtllm-serve. Its `/metrics` is a queue of iteration records which a reader empties for all others, so it is
  * never asked; `/prometheus/metrics` changes nothing.
@@ -155,6 +163,12 @@ export const trtllm = {
   ],
   ports: [8000],
   programs: ['trtllm-serve', 'tensorrt_llm.commands.serve'],
+  commandLine: {
+    model: [
+      { options: ['--served-model-name'], is: 'name' },
+      { behind: ['serve', ''], is: 'model', nameOf: (word) => (COMMANDS.has(word) ? undefined : word) },
+    ],
+  },
   fingerprints: [
     { path: '/prometheus/metrics', families: ['trtllm_'], without: ['dynamo_'] },
     {

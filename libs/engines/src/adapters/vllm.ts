@@ -123,6 +123,14 @@ export const vllm = {
   ],
   ports: [8000],
   programs: ['vllm', 'vllm.entrypoints.openai.api_server', 'vllm.entrypoints.api_server'],
+  commandLine: {
+    // set_process_title: https://github.com/vllm-project/vllm/blob/main/vllm/utils/system_utils.py
+    titles: [/^VLLM::/],
+    model: [
+      { options: ['--served-model-name'], is: 'name' },
+      { options: ['--model'], behind: ['serve'], is: 'model' },
+    ],
+  },
   fingerprints: [
     { path: '/metrics', families: ['vllm:'], without: ['dynamo_', 'nv_'] },
     { ownedBy: ['vllm'] },

@@ -1,3 +1,4 @@
+import { apiPort, enginesOf, isInner, portsNamed } from '../process-engine.ts';
 import { adapterOf, ENGINE_NAMES, type EngineName } from '../registry.ts';
 import type { HostProcess, ListeningSocket } from './listening-sockets.ts';
 
@@ -24,9 +25,6 @@ export interface Candidates {
   readonly passedOver: readonly PassedOver[];
 }
 
-/** Programs that run inside an engine and listen for it alone: asking them is touching the engine's inner works. */
-const INNER_PROGRAMS = [['ollama', 'runner']] as const;
-
 /**
  * Which sockets may be asked: those whose process looks like an engine, on the port it serves, and those that sit on
  * an engine's default port with a process that we cannot see or do not know. All others are never touched.
@@ -43,9 +41,9 @@ export function chooseCandidates(
   const passedOver: PassedOver[] = [];
   for (const socket of withoutTwins(sockets)) {
     const { process, port } = socket;
-    if (process !== undefined && (ownPids.has(process.pid) || isInner(process))) continue;
+    if (process !== undefined && (ownPids.has(process.pid) || isInner(process.arguments))) continue;
     const url = urlOf(socket);
-    const byProgram = process === undefined ? [] : enginesOf(process);
+    const byProgram = process === undefined ? [] : enginesOf(process.arguments);
     if (process !== undefined && byProgram.length > 0) {
       const refusal = refusalOf(process, port, byProgram, sockets);
       const runs = `process ${process.pid} runs ${byProgram.join(' or ')}`;
@@ -99,46 +97,6 @@ function urlOf({ address, port }: ListeningSocket): string {
   return address.includes(':') ? `http://[${address}]:${port}` : `http://${address}:${port}`;
 }
 
-function enginesOf(process: HostProcess): EngineName[] {
-  return ENGINE_NAMES.filter((name) => runs(process, adapterOf(name).programs));
-}
-
-/** How many words may stand in front of the program that a loader or wrapper starts: its options and their values. */
-const WORDS_IN_FRONT = 5;
-const INTERPRETER = /(?:^|\/)(?:python[\d.]*|node|bun)$/;
-const WRAPPER = /(?:^|\/)(?:uv|uvx|env|bash|sh|ld[-\w.]*\.so[.\d]*)$/;
-
-/**
- * Whether the process is the program: its first word, the script or module of an interpreter, or what a loader loads.
- * A word further behind, or the value of an option (`--notebook-dir=…/vllm`), is what a program works on, not what it is.
- */
-function runs({ arguments: words }: HostProcess, programs: readonly string[]): boolean {
-  const [first = '', ...rest] = words;
-  const named = INTERPRETER.test(first)
-    ? interpreted(rest)
-    : WRAPPER.test(first)
-      ? rest.slice(0, WORDS_IN_FRONT)
-      : [];
-  return [first, ...named].some((word) => isProgram(word, programs));
-}
-
-/** The module that an interpreter runs (`-m MODULE`), else its script: the first word that is no option. */
-function interpreted(words: readonly string[]): string[] {
-  const start = words.findIndex((word) => word === '-m' || !word.startsWith('-'));
-  const word = words[start] === '-m' ? words[start + 1] : words[start];
-  return word === undefined ? [] : [word];
-}
-
-function isProgram(word: string, programs: readonly string[]): boolean {
-  return programs.some((program) => word === program || word.endsWith(`/${program}`));
-}
-
-function isInner(process: HostProcess): boolean {
-  return INNER_PROGRAMS.some(
-    ([program, command]) => runs(process, [program]) && process.arguments.includes(command),
-  );
-}
-
 /** Why a socket of an engine's process is not its API, or undefined when it is. */
 function refusalOf(
   process: HostProcess,
@@ -147,39 +105,17 @@ function refusalOf(
   sockets: readonly ListeningSocket[],
 ): string | undefined {
   const parent = sockets.find((other) => other.process?.pid === process.parent)?.process;
-  if (parent !== undefined && enginesOf(parent).some((name) => engines.includes(name))) {
+  if (parent !== undefined && enginesOf(parent.arguments).some((name) => engines.includes(name))) {
     return `and was started by process ${parent.pid}, which answers for it`;
   }
   const own = new Set(
     sockets.filter((other) => other.process?.pid === process.pid).map((other) => other.port),
   );
-  const named = portsNamed(process);
+  const named = portsNamed(process.arguments);
   const defaults = engines.flatMap((name) => adapterOf(name).ports);
   const isApi = named.length > 0 ? named.includes(port) : own.size === 1 || defaults.includes(port);
   if (isApi && port === apiPort(own, named, defaults)) return undefined;
   return isApi
     ? 'and is asked on another of its ports'
     : 'and listens on several ports, and this is not known to be its API: configure it as a target if it is';
-}
-
-/** Of several ports that a process serves on, the one to ask: where its metrics are, by the order of its defaults. */
-function apiPort(
-  own: ReadonlySet<number>,
-  named: readonly number[],
-  defaults: readonly number[],
-): number | undefined {
-  const open = named.filter((port) => own.has(port));
-  if (named.length > 0) return open.find((port) => defaults.includes(port)) ?? open[0];
-  return defaults.find((port) => own.has(port)) ?? [...own][0];
-}
-
-/** Options that name the port of an API or of its metrics; others (`--nccl-port`, `--grpc-port`) are the engine's own. */
-const PORT_OPTION = /^(?:--(?:http-|server-|metrics-)?port|-p)$/;
-
-function portsNamed({ arguments: words }: HostProcess): number[] {
-  return words.flatMap((word, index) => {
-    const [option = '', inline] = word.split('=', 2);
-    const port = PORT_OPTION.test(option) ? Number(inline ?? words[index + 1]) : NaN;
-    return Number.isInteger(port) && port > 0 ? [port] : [];
-  });
 }

@@ -1,0 +1,146 @@
+import {
+  authOf,
+  createLogger,
+  hostsOf,
+  listen,
+  tlsOf,
+  type HttpApp,
+  type Listening,
+} from '@llm-monitor/exporter-http';
+import { startGpuWatch, type GpuWatch, type GpuWatchParts, type GpuWatchSettings } from '@llm-monitor/gpus';
+import { GPU_READER_ARGUMENT } from '@llm-monitor/gpus/reader-messages';
+import { createSelfMetrics, systemClock, type Clock } from '@llm-monitor/metrics-core';
+import type { Logger } from 'pino';
+
+import { createApp } from './app.ts';
+import { overviewSentence } from './gpus-view.ts';
+import { whenFailingFor } from './persistent-failure.ts';
+import type { Settings } from './settings.ts';
+import { VERSION } from './version.ts';
+
+/** What the exporter gets from the process it runs in. */
+export interface ProcessFacts {
+  /** The script that is running: started anew as the gpu-reader. */
+  readonly script: string;
+  /** `PATH`, for nvidia-smi. */
+  readonly searchPath: string | undefined;
+  /** Where systemd lets the service keep what is to last (`STATE_DIRECTORY`); several are separated by colons. */
+  readonly stateDirectory: string | undefined;
+}
+
+export interface ExporterParts {
+  readonly settings: Settings;
+  readonly processFacts: ProcessFacts;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  /** The real one unless a test gives another. */
+  readonly startWatch?: (parts: GpuWatchParts) => GpuWatch;
+}
+
+/** What runs: stop it to end. */
+export interface RunningExporter {
+  readonly listening: Listening;
+  /** Resolves when each backend gave a reading or a reason why not. */
+  readonly firstReading: Promise<void>;
+  /** Resolves, with the reasons, once every backend has failed for as long as the settings allow; never without that setting. */
+  readonly persistentFailure: Promise<readonly string[]>;
+  /** What is seen, for the log. */
+  overview(): { readonly gpus: number; readonly seen: string };
+  stop(graceSeconds: number): Promise<void>;
+}
+
+/**
+ * Memory of the gpu-reader. Its garbage is the messages of the last second: a small young generation costs no time that
+ * could be measured, and the limit ends a reader that leaks, which is then started anew.
+ */
+const READER_OPTIONS = ['--max-semi-space-size=1', '--max-old-space-size=128'];
+
+/** The part of the watch's needs that comes from the settings and the process, shared with `check`. */
+export function watchPartsOf(
+  settings: Settings,
+  { script, searchPath, stateDirectory }: ProcessFacts,
+): Pick<GpuWatchParts, 'settings' | 'readerCommand' | 'searchPath'> {
+  const [firstStateDirectory] = stateDirectory?.split(':') ?? [];
+  const stateFile =
+    settings.stateFile ?? (firstStateDirectory ? `${firstStateDirectory}/energy.json` : undefined);
+  return {
+    settings: {
+      backend: settings.backend,
+      intervalSeconds: settings.interval,
+      nvidiaSmiIntervalSeconds: settings.nvidiaSmiInterval,
+      sampleHertz: settings.sampleRate,
+      deadlineSeconds: settings.deadline,
+      staleAfterSeconds: settings.staleAfter,
+      nvmlLibrary: settings.nvmlLibrary,
+      nvidiaSmi: settings.nvidiaSmi,
+      sysfsRoot: settings.sysfsRoot,
+      procRoot: settings.procRoot,
+      kernelLogFile: settings.kernelLog ? settings.kernelLogFile : undefined,
+      stateFile,
+      processes: settings.processes,
+    } satisfies GpuWatchSettings,
+    readerCommand: { script, arguments: [GPU_READER_ARGUMENT], nodeOptions: READER_OPTIONS },
+    searchPath,
+  };
+}
+
+/**
+ * Listens, and watches the GPUs from then on.
+ * @throws ListenError, TlsSettingsError, AuthSettingsError; no driver was touched then.
+ */
+export async function startExporter({
+  settings,
+  processFacts,
+  log,
+  clock = systemClock,
+  startWatch = startGpuWatch,
+}: ExporterParts): Promise<RunningExporter> {
+  const selfMetrics = createSelfMetrics({ app: 'gpu-exporter', version: VERSION });
+  const state: { watch?: GpuWatch; hasRead: boolean } = { hasRead: false };
+  const app: HttpApp = createApp({
+    settings,
+    auth: authOf(settings),
+    watch: () => state.watch,
+    selfMetrics,
+    ready: () =>
+      state.hasRead
+        ? { ready: true }
+        : { ready: false, reason: 'the first reading of the GPUs is under way' },
+    log,
+  });
+  const listening = await listen(app, {
+    host: settings.host,
+    port: settings.port,
+    ...tlsOf(settings),
+    ...hostsOf(settings),
+    limits: { requestTimeoutSeconds: settings.requestTimeout },
+  });
+  const started = startWatch({
+    ...watchPartsOf(settings, processFacts),
+    collectors: selfMetrics.collectors,
+    log,
+    clock,
+  });
+  state.watch = started;
+  const failing = whenFailingFor(settings.exitOnPersistentFailure, () => started.peek(0).backends, clock);
+  return {
+    listening,
+    firstReading: started.firstReading.then(() => {
+      state.hasRead = true;
+    }),
+    persistentFailure: failing.reasons,
+    overview: () => {
+      const snapshot = started.peek(0);
+      return { gpus: snapshot.gpus.length, seen: overviewSentence(snapshot) };
+    },
+    stop: async (graceSeconds) => {
+      failing.cancel();
+      await Promise.all([listening.stop(graceSeconds), started.stop()]);
+    },
+  };
+}
+
+/** The exporter's logger. */
+export function exporterLogger({ logLevel }: Pick<Settings, 'logLevel'>): Logger {
+  return createLogger({ app: 'gpu-exporter', level: logLevel });
+}

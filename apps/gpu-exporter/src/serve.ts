@@ -1,0 +1,81 @@
+import { setFlagsFromString } from 'node:v8';
+import { readFileSync } from 'node:fs';
+import { arch, hostname, platform, release, userInfo } from 'node:os';
+
+import { AuthSettingsError, ListenError, stopOnSignals, TlsSettingsError } from '@llm-monitor/exporter-http';
+
+import type { Machine } from './check-report.ts';
+import { runExporterCommandLine } from './command-line.ts';
+import { exporterLogger, startExporter } from './exporter.ts';
+
+/** Time for running scrapes to end after a signal: short, so that the whole stop, reader included, takes under 2 s. */
+const STOP_GRACE_SECONDS = 1;
+
+/** Readings come and go at a steady pace: collecting sooner keeps the heap near what is alive. */
+function keepHeapSmall(): void {
+  setFlagsFromString('--heap-growing-percent=20');
+}
+
+/** The half of the program that people and Prometheus talk to. */
+export async function serve(): Promise<void> {
+  keepHeapSmall();
+  const { env } = process;
+  const decision = await runExporterCommandLine({
+    env,
+    argv: process.argv.slice(2),
+    readFile: (path) => readFileSync(path, 'utf8'),
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    script: process.argv[1] ?? '',
+    searchPath: env['PATH'],
+    stateDirectory: env['STATE_DIRECTORY'],
+    machine: thisMachine(),
+  });
+  if (!decision.serve) {
+    // Not process.exit: what was written to a pipe may still be on its way.
+    process.exitCode = decision.exitCode;
+    return;
+  }
+  const log = exporterLogger(decision.settings);
+  for (const warning of decision.warnings) log.warn(warning);
+  try {
+    const exporter = await startExporter({ ...decision, log });
+    stopOnSignals(process, () => exporter.stop(STOP_GRACE_SECONDS), log);
+    log.info({ url: exporter.listening.url }, 'listening');
+    void exporter.firstReading.then(() => log.info(exporter.overview(), 'first look at the GPUs has ended'));
+    void exporter.persistentFailure.then(async (reasons) => {
+      log.fatal({ reasons }, 'no GPU could be read for too long: ending, to be started anew');
+      await exporter.stop(STOP_GRACE_SECONDS);
+      process.exit(1);
+    });
+  } catch (error) {
+    if (!isSettingsFailure(error)) throw error;
+    log.fatal(error.message);
+    process.exitCode = 1;
+  }
+}
+
+/** What the user can mend, told without a stack. */
+function isSettingsFailure(error: unknown): error is Error {
+  return [ListenError, TlsSettingsError, AuthSettingsError].some((kind) => error instanceof kind);
+}
+
+function thisMachine(): Machine {
+  return {
+    nodeVersion: process.version,
+    platform: platform(),
+    architecture: arch(),
+    kernel: release(),
+    hostName: hostname(),
+    userName: userName(),
+  };
+}
+
+function userName(): string | undefined {
+  try {
+    return userInfo().username;
+  } catch {
+    return undefined; // A user id without an entry, as containers have it: there is no name.
+  }
+}

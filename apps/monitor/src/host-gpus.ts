@@ -1,0 +1,37 @@
+import { GPU_READER_ARGUMENT, startGpuWatch, type GpuWatchSettings } from '@llm-monitor/gpus';
+
+import type { StartGpus } from './monitored-gpus.ts';
+import type { Settings } from './settings.ts';
+
+/** Read as often as the gpu-exporter reads unless told otherwise: what more there is to set is set there. */
+const READING = {
+  intervalSeconds: 1,
+  nvidiaSmiIntervalSeconds: 5,
+  sampleHertz: 10,
+  deadlineSeconds: 5,
+  staleAfterSeconds: 10,
+  nvmlLibrary: undefined,
+  nvidiaSmi: undefined,
+  sysfsRoot: '/sys',
+  procRoot: '/proc',
+  kernelLogFile: '/dev/kmsg',
+  stateFile: undefined,
+  processes: true,
+} as const satisfies Omit<GpuWatchSettings, 'backend'>;
+
+/** Bounds on the memory of the gpu-reader, whose garbage is the messages of the last second. */
+const READER_OPTIONS = ['--max-semi-space-size=1', '--max-old-space-size=128'];
+
+/** Watches the GPUs of this host, which a process of its own reads: `script` started anew. */
+export function hostGpus(
+  { gpuBackend }: Pick<Settings, 'gpuBackend'>,
+  { script, searchPath }: { readonly script: string; readonly searchPath: string | undefined },
+): StartGpus {
+  return (parts) =>
+    startGpuWatch({
+      ...parts,
+      settings: { ...READING, backend: gpuBackend },
+      readerCommand: { script, arguments: [GPU_READER_ARGUMENT], nodeOptions: READER_OPTIONS },
+      searchPath,
+    });
+}

@@ -1,0 +1,383 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { runInThisContext } from 'node:vm';
+
+import { BackendError, type GpuBackend, type PciGpu } from '../../reading.ts';
+import { createNvidiaSmiBackend } from './nvidia-smi-backend.ts';
+import { fixtureText } from './test-smi-lines.ts';
+
+/** A fake nvidia-smi: a shell script that tells of each of its runs in a file. */
+class FakeSmi {
+  readonly directory = mkdtempSync(path.join(tmpdir(), 'fake-smi-'));
+  readonly program: string;
+  private readonly runsFile = path.join(this.directory, 'runs');
+
+  constructor(name: string) {
+    mkdirSync(path.join(this.directory, 'bin'));
+    this.program = path.join(this.directory, 'bin', name);
+  }
+
+  /** What it does from now on; `$OUT` is the folder in which `files` are. */
+  becomes(script: string, files: Readonly<Record<string, string>> = {}): void {
+    for (const [name, text] of Object.entries(files)) writeFileSync(path.join(this.directory, name), text);
+    writeFileSync(
+      this.program,
+      `#!/bin/sh\nOUT='${this.directory}'\necho "$$ $*" >> "$OUT/runs"\n${script}\n`,
+    );
+    chmodSync(this.program, 0o755);
+  }
+
+  /** Process id and arguments of each run. */
+  runs(): { readonly pid: number; readonly args: string }[] {
+    if (!existsSync(this.runsFile)) return [];
+    const lines = readFileSync(this.runsFile, 'utf8').trim().split('\n');
+    return lines.map((line) => ({ pid: Number(line.split(' ')[0]), args: line.replace(/^\d+ /, '') }));
+  }
+
+  async started(): Promise<number> {
+    await until(() => this.runs().length > 0);
+    return this.runs().at(-1)?.pid ?? 0;
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true });
+  }
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 10_000;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error('the condition did not come true in 10 s');
+    await wait(5);
+  }
+}
+
+// Jest gives tests a copy of the environment, which programs that they start do not see; here they have to see PATH.
+const environmentOfTests = process.env;
+beforeAll(() => {
+  process.env = runInThisContext('process.env') as NodeJS.ProcessEnv;
+});
+afterAll(() => {
+  process.env = environmentOfTests;
+});
+
+const never = new AbortController().signal;
+const good = { 'good.xml': fixtureText('r580.xml') };
+/** Two GPUs, without the process whose name breaks the XML. */
+const two = { 'two.xml': fixtureText('r470.xml').replace('a<b & c', 'plain') };
+
+async function failure(reading: Promise<unknown>): Promise<BackendError> {
+  const outcome = await reading.then(
+    () => 'it was read',
+    (error: unknown) => error,
+  );
+  if (outcome instanceof BackendError) return outcome;
+  throw new Error(`no BackendError: ${String(outcome)}`);
+}
+
+describe('createNvidiaSmiBackend', () => {
+  let fake: FakeSmi;
+  let backend: GpuBackend;
+
+  beforeEach(() => {
+    fake = new FakeSmi('nvidia-smi');
+    backend = createNvidiaSmiBackend({ program: fake.program, graceSeconds: 5 });
+  });
+  afterEach(() => {
+    backend.close();
+    fake.remove();
+  });
+
+  it('reads what nvidia-smi prints, in one run, and leaves PATH as it was', async () => {
+    fake.becomes('cat "$OUT/good.xml"', good);
+    const pathBefore = process.env['PATH'];
+    const reading = await backend.read([], never);
+    expect(reading).toMatchObject({ backend: 'nvidia-smi', driverVersion: '580.105.08' });
+    expect(reading.gpus.map(({ facts, gpu }) => [gpu, facts.pciBusId])).toEqual([['0', '0008:01:00.0']]);
+    expect(fake.runs().map(({ args }) => args)).toEqual(['-q -x']);
+    expect(process.env['PATH']).toBe(pathBefore);
+  });
+
+  it('reads all GPUs where there are several', async () => {
+    fake.becomes('cat "$OUT/two.xml"', two);
+    const { gpus } = await backend.read([], never);
+    expect(gpus.map(({ gpu }) => gpu)).toEqual(['0', '1']);
+    expect(fake.runs()).toHaveLength(1);
+  });
+
+  it('reads one in which the name of a process breaks the XML', async () => {
+    fake.becomes('cat "$OUT/odd.xml"', { 'odd.xml': fixtureText('r470.xml') });
+    const { gpus } = await backend.read([], never);
+    expect(gpus[0]?.processes?.map(({ name }) => name)).toContain('a<b & c');
+  });
+
+  it.each([
+    ['ends with code 2 for one bad GPU', 'cat "$OUT/good.xml"; exit 2'],
+    ['warns on stderr', 'echo "Warning: infoROM is corrupted" >&2; cat "$OUT/good.xml"'],
+    ['warns before its XML', 'echo "Warning: infoROM is corrupted"; cat "$OUT/good.xml"'],
+  ])('reads one that %s, and from then on runs it once', async (_what, script) => {
+    fake.becomes(script, good);
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+    expect(fake.runs()).toHaveLength(2);
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+    expect(fake.runs()).toHaveLength(3);
+  });
+
+  it('reads one that warns after its XML', async () => {
+    fake.becomes('cat "$OUT/good.xml"; echo "WARNING: infoROM is corrupted at gpu 0000:3B:00.0"', good);
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+  });
+
+  it('reads an output of 1.5 MB', async () => {
+    const gpu = fixtureText('r580.xml').replace(/^[\s\S]*?(?=\t<gpu )|\s*<\/nvidia_smi_log>\s*$/g, '');
+    const clocks = `<supported_clocks>${'<value>2619 MHz</value>'.repeat(8000)}</supported_clocks></gpu>`;
+    const many = Array.from({ length: 8 }, (_, index) =>
+      gpu.replace('</gpu>', clocks).replaceAll('00000008:01', `00000008:0${index}`),
+    );
+    const text = `<nvidia_smi_log>${many.join('')}</nvidia_smi_log>`;
+    expect(text.length).toBeGreaterThan(1.4e6);
+    fake.becomes('cat "$OUT/large.xml"', { 'large.xml': text });
+    expect((await backend.read([], never)).gpus).toHaveLength(8);
+  });
+
+  it.each([
+    ['Failed to initialize NVML: Driver/library version mismatch', 18, 'driver_mismatch'],
+    [
+      "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is installed and running.",
+      9,
+      'driver_not_loaded',
+    ],
+    ['No devices were found', 6, 'no_gpus'],
+    ['Failed to initialize NVML: Unknown Error', 255, 'init_unknown_error'],
+    ['Failed to initialize NVML: Insufficient Permissions', 4, 'no_permission'],
+    ["NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", 12, 'library_missing'],
+    ['Something that nobody has seen', 1, 'unreadable_output'],
+    ['', 0, 'unreadable_output'],
+  ])('says why when it prints %j and ends with code %i', async (text, code, reason) => {
+    fake.becomes(`cat "$OUT/said"; exit ${code}`, { said: text });
+    const error = await failure(backend.read([], never));
+    expect(error.reason).toBe(reason);
+    expect(error.message).toContain(fake.program);
+    expect(error.message).toContain(text.slice(0, 60));
+  });
+
+  it('says the same when that stands on stderr', async () => {
+    fake.becomes('echo "Failed to initialize NVML: Driver/library version mismatch" >&2; exit 18');
+    expect((await failure(backend.read([], never))).reason).toBe('driver_mismatch');
+  });
+
+  it('reads again when the driver is mended', async () => {
+    fake.becomes('echo "Failed to initialize NVML: Driver/library version mismatch"; exit 18');
+    await failure(backend.read([], never));
+    fake.becomes('cat "$OUT/good.xml"', good);
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+  });
+
+  it('says that there are no GPUs where the XML has none', async () => {
+    fake.becomes('cat "$OUT/none.xml"', { 'none.xml': fixtureText('no-gpus.xml') });
+    expect((await failure(backend.read([], never))).reason).toBe('no_gpus');
+  });
+
+  it('says that the output is cut off', async () => {
+    fake.becomes('head -c 3000 "$OUT/good.xml"', good);
+    const error = await failure(backend.read([], never));
+    expect(error.reason).toBe('unreadable_output');
+    expect(error.message).toContain('is cut off after 3000 characters');
+  });
+
+  it('says that the output has no end', async () => {
+    fake.becomes("yes '<nvidia_smi_log>'");
+    const error = await failure(backend.read([], never));
+    expect(error.reason).toBe('unreadable_output');
+    expect(error.message).toContain('printed more than 16777216 bytes');
+  });
+
+  it('says that it crashed', async () => {
+    fake.becomes('kill -SEGV $$');
+    expect((await failure(backend.read([], never))).reason).toBe('crashed');
+  });
+
+  it('says that the program is missing, and runs no other one of that name', async () => {
+    fake.becomes('cat "$OUT/good.xml"', good);
+    const missing = createNvidiaSmiBackend({ program: path.join(fake.directory, 'nowhere/nvidia-smi') });
+    const pathBefore = process.env['PATH'];
+    process.env['PATH'] = `${path.dirname(fake.program)}:${pathBefore ?? ''}`;
+    try {
+      expect((await failure(missing.read([], never))).reason).toBe('program_missing');
+    } finally {
+      process.env['PATH'] = pathBefore;
+    }
+    expect(fake.runs()).toHaveLength(0);
+  });
+
+  it('says that it may not run the program', async () => {
+    fake.becomes('cat "$OUT/good.xml"', good);
+    chmodSync(fake.program, 0o644);
+    expect((await failure(backend.read([], never))).reason).toBe('no_permission');
+  });
+
+  it('finds the program in PATH', async () => {
+    fake.becomes('cat "$OUT/good.xml"', good);
+    const pathBefore = process.env['PATH'];
+    process.env['PATH'] = `${path.dirname(fake.program)}:${pathBefore ?? ''}`;
+    try {
+      expect((await createNvidiaSmiBackend().read([], never)).gpus).toHaveLength(1);
+    } finally {
+      process.env['PATH'] = pathBefore;
+    }
+  });
+
+  it('tells of a GPU that nvidia-smi only complains of, under the name that it had', async () => {
+    fake.becomes('cat "$OUT/two.xml"', two);
+    const before = await backend.read([], never);
+    fake.becomes(
+      'echo "Unable to determine the device handle for GPU0000:3B:00.0: GPU is lost.  Reboot the system" ; exit 15',
+    );
+    const { gpus } = await backend.read([], never);
+    expect(gpus).toEqual([
+      { gpu: '0', uuid: before.gpus[0]?.uuid, condition: 'lost', facts: before.gpus[0]?.facts, points: [] },
+    ]);
+  });
+});
+
+describe('a hanging nvidia-smi', () => {
+  // The first is run through node-nvidia-smi, the second directly.
+  describe.each(['nvidia-smi', 'other-smi'])('called %s', (name) => {
+    let fake: FakeSmi;
+    beforeEach(() => (fake = new FakeSmi(name)));
+    afterEach(() => fake.remove());
+
+    it('is ended by SIGTERM when its time is up, and read again the next time', async () => {
+      const backend = createNvidiaSmiBackend({ program: fake.program, graceSeconds: 10 });
+      fake.becomes('exec sleep 60');
+      const deadline = new AbortController();
+      const reading = failure(backend.read([], deadline.signal));
+      const pid = await fake.started();
+      deadline.abort();
+      expect((await reading).reason).toBe('timeout');
+      expect(isAlive(pid)).toBe(false);
+      fake.becomes('cat "$OUT/good.xml"', good);
+      expect((await backend.read([], never)).gpus).toHaveLength(1);
+    });
+
+    it('is abandoned when it does not die, and no second one is started while it lives', async () => {
+      const backend = createNvidiaSmiBackend({ program: fake.program, graceSeconds: 0.05 });
+      fake.becomes("trap '' TERM; exec sleep 60");
+      const deadline = new AbortController();
+      const reading = failure(backend.read([], deadline.signal));
+      const pid = await fake.started();
+      await until(() => ignoresTerm(pid));
+      deadline.abort();
+      expect((await reading).reason).toBe('hung');
+      expect((await failure(backend.read([], never))).reason).toBe('hung');
+      expect(fake.runs()).toHaveLength(1);
+
+      fake.becomes('cat "$OUT/good.xml"', good);
+      process.kill(pid, 'SIGKILL');
+      await until(() =>
+        backend.read([], never).then(
+          () => true,
+          () => false,
+        ),
+      );
+      expect(isAlive(pid)).toBe(false);
+    });
+
+    it('is ended when the backend is closed', async () => {
+      const backend = createNvidiaSmiBackend({ program: fake.program });
+      fake.becomes('exec sleep 60');
+      const reading = failure(backend.read([], never));
+      const pid = await fake.started();
+      backend.close();
+      expect((await reading).reason).toBe('timeout');
+      expect(isAlive(pid)).toBe(false);
+      expect(fake.runs()).toHaveLength(1);
+    });
+  });
+
+  it('is not started at all once the time is up', async () => {
+    const fake = new FakeSmi('nvidia-smi');
+    fake.becomes('cat "$OUT/good.xml"', good);
+    const backend = createNvidiaSmiBackend({ program: fake.program });
+    expect((await failure(backend.read([], AbortSignal.abort()))).reason).toBe('timeout');
+    expect(fake.runs()).toHaveLength(0);
+    fake.remove();
+  });
+});
+
+describe('a GPU that sleeps', () => {
+  const [first, second]: readonly [PciGpu, PciGpu] = [
+    { pciBusId: '0000:3b:00.0', vendor: 'nvidia', suspended: false },
+    { pciBusId: '0000:af:00.0', vendor: 'nvidia', suspended: false },
+  ];
+  const asleep = { ...second, suspended: true };
+  let fake: FakeSmi;
+  let backend: GpuBackend;
+  beforeEach(() => {
+    fake = new FakeSmi('nvidia-smi');
+    fake.becomes('cat "$OUT/two.xml"', two);
+    backend = createNvidiaSmiBackend({ program: fake.program });
+  });
+  afterEach(() => fake.remove());
+
+  it('is not woken: nvidia-smi is not run, and the others have no figures', async () => {
+    const reading = await backend.read([first, asleep], never);
+    expect(fake.runs()).toHaveLength(0);
+    expect(reading).toEqual({
+      backend: 'nvidia-smi',
+      gpus: [
+        {
+          gpu: '0',
+          uuid: '0000:3b:00.0',
+          condition: 'up',
+          facts: { vendor: 'nvidia', pciBusId: '0000:3b:00.0' },
+          points: [],
+        },
+        {
+          gpu: '1',
+          uuid: '0000:af:00.0',
+          condition: 'suspended',
+          facts: { vendor: 'nvidia', pciBusId: '0000:af:00.0' },
+          points: [],
+        },
+      ],
+      unparsed: [],
+      unsupported: [{ field: 'nvidia-smi', why: 'not_supported' }],
+    });
+  });
+
+  it('keeps the name that it had awake', async () => {
+    const awake = (await backend.read([first, second], never)).gpus[1];
+    const reading = await backend.read([{ ...first, suspended: true }, asleep], never);
+    expect(reading.gpus[1]).toMatchObject({
+      gpu: '1',
+      uuid: awake?.uuid,
+      condition: 'suspended',
+      facts: awake?.facts,
+    });
+    expect(reading.unsupported).toEqual([]);
+    expect(fake.runs()).toHaveLength(1);
+  });
+
+  it('does not matter where it is of another vendor', async () => {
+    const amd: PciGpu = { pciBusId: '0000:01:00.0', vendor: 'amd', suspended: true };
+    expect((await backend.read([first, second, amd], never)).gpus).toHaveLength(2);
+  });
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the process ignores SIGTERM (15) by now, as the kernel tells it. */
+function ignoresTerm(pid: number): boolean {
+  const mask = /^SigIgn:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+  return (BigInt(`0x${mask}`) & (1n << 14n)) !== 0n;
+}

@@ -1,0 +1,309 @@
+import { h100Mig, hostOf, rtx4090, type FakeBoard, type FakeHost } from '@llm-monitor/fake-nvml';
+
+import type { BackendReading, GpuReading } from '../../reading.ts';
+import { textOf } from './device-calls.ts';
+import { decodeValue } from './field-values.ts';
+import { driverTests, pointLines, read, shortH100, type FakeDriver } from './test-nvml.ts';
+
+const withDriver = driverTests({ describe, it, afterAll });
+
+async function readHost(driver: FakeDriver, host: FakeHost): Promise<BackendReading> {
+  driver.host(host);
+  const backend = driver.backend();
+  const reading = await read(backend);
+  backend.close();
+  return reading;
+}
+
+async function readBoard(
+  driver: FakeDriver,
+  board: FakeBoard,
+): Promise<GpuReading & Pick<BackendReading, 'unparsed'>> {
+  const { gpus, unparsed } = await readHost(driver, hostOf([board]));
+  const [gpu] = gpus;
+  if (gpu === undefined) throw new Error('the fake host has no GPU');
+  return { ...gpu, unparsed };
+}
+
+function linesOf(gpu: GpuReading, metric: string): string[] {
+  return pointLines(gpu).filter((line) => line.startsWith(metric));
+}
+
+withDriver('values', (driver) => {
+  const board = shortH100();
+  const power = board.power ?? {};
+
+  it.each<[string, Partial<FakeBoard>, string, string[]]>([
+    ['unknown performance state', { performanceState: 32 }, 'gpu_performance_state', []],
+    [
+      'lowest performance state',
+      { performanceState: 15 },
+      'gpu_performance_state',
+      ['gpu_performance_state 15'],
+    ],
+    [
+      'instant power',
+      { power: { ...power, instantMilliwatts: 100_000, usageMilliwatts: 90_000 } },
+      'gpu_power_watts',
+      ['gpu_power_watts 100'],
+    ],
+    [
+      'no instant power',
+      { power: { ...power, instantMilliwatts: undefined, usageMilliwatts: 90_000 } },
+      'gpu_power_watts',
+      ['gpu_power_watts 90'],
+    ],
+    ['power of 0', { power: { ...power, instantMilliwatts: 0, usageMilliwatts: 0 } }, 'gpu_power_watts', []],
+    [
+      'module that is the board',
+      { power: { ...power, moduleInstantMilliwatts: power.instantMilliwatts } },
+      'gpu_module_power',
+      [],
+    ],
+    [
+      'module of its own',
+      { power: { ...power, moduleInstantMilliwatts: 1_200_000 } },
+      'gpu_module_power',
+      ['gpu_module_power_watts 1200'],
+    ],
+    [
+      'headroom that is passed',
+      { temperatures: { margin: -3 } },
+      'gpu_temperature_headroom',
+      ['gpu_temperature_headroom_celsius -3'],
+    ],
+    [
+      'memory without a sensor',
+      { temperatures: { core: 30, memory: 0 } },
+      'gpu_temperature_celsius',
+      ['gpu_temperature_celsius{sensor="core"} 30'],
+    ],
+    [
+      'fan above its nominal speed',
+      { fans: [{ percent: 130 }] },
+      'gpu_fan',
+      ['gpu_fan_speed_ratio{fan="0"} 1.3'],
+    ],
+    [
+      'fan that stands',
+      { fans: [{ percent: 0, rpm: 0 }] },
+      'gpu_fan',
+      ['gpu_fan_speed_ratio{fan="0"} 0', 'gpu_fan_speed_rpm{fan="0"} 0'],
+    ],
+    ['ECC that is off', { ecc: { enabled: false } }, 'gpu_ecc', ['gpu_ecc_enabled 0']],
+    [
+      'retired pages',
+      { retiredPages: { multipleSingleBit: 3, doubleBit: 0, pending: true } },
+      'gpu_retired',
+      [
+        'gpu_retired_pages{cause="multiple_single_bit"} 3',
+        'gpu_retired_pages{cause="double_bit"} 0',
+        'gpu_retired_pages_pending 1',
+      ],
+    ],
+    ['fabric that is not there', { fabric: { state: 0 } }, 'gpu_fabric', []],
+    [
+      'fabric of limited capacity',
+      { fabric: { state: 3, healthSummary: 3 } },
+      'gpu_fabric',
+      ['gpu_fabric_state 3', 'gpu_fabric_healthy 0'],
+    ],
+    [
+      'fabric that does not say',
+      { fabric: { state: 2, healthSummary: 0 } },
+      'gpu_fabric',
+      ['gpu_fabric_state 2'],
+    ],
+    [
+      'NVLink 5',
+      { nvlinks: [{ active: false, transmitBytes: 5000, receiveBytes: 6000, errors: {} }] },
+      'gpu_nvlink',
+      [
+        'gpu_nvlink_up{link="0"} 0',
+        'gpu_nvlink_transmit_bytes_total{link="0"} 5000',
+        'gpu_nvlink_receive_bytes_total{link="0"} 6000',
+      ],
+    ],
+    ['what the driver asks for', { recoveryAction: 4 }, 'gpu_recovery', ['gpu_recovery_action 4']],
+  ])('%s', async (_what, change, metric, expected) => {
+    expect(linesOf(await readBoard(driver, { ...board, ...change }), metric)).toEqual(expected);
+  });
+
+  it.each<[string, Partial<FakeBoard>, string, string]>([
+    ['utilization', { utilization: { gpu: 4294967295 } }, 'nvmlDeviceGetUtilizationRates', '42949672.95'],
+    ['utilization just above', { utilization: { gpu: 101 } }, 'nvmlDeviceGetUtilizationRates', '1.01'],
+    ['temperature', { temperatures: { core: 2147483647 } }, 'nvmlDeviceGetTemperatureV', '2147483647'],
+    ['power', { power: { instantMilliwatts: 4294967295 } }, 'nvmlDeviceGetFieldValues(186)', '4294967.295'],
+    [
+      'energy',
+      { energyMillijoules: '18446744073709551615' },
+      'nvmlDeviceGetTotalEnergyConsumption',
+      '18446744073709550',
+    ],
+    [
+      'memory',
+      { memory: { totalBytes: '18446744073709551615', usedBytes: 1 } },
+      'nvmlDeviceGetMemoryInfo_v2',
+      '18446744073709552000',
+    ],
+  ])('a sentinel for %s is dropped and told', async (_what, change, field, value) => {
+    const { unparsed } = await readBoard(driver, { ...board, ...change });
+    expect(unparsed).toContainEqual({ field, value });
+  });
+
+  it.each([
+    ['0', []],
+    [String(0x1 + 0x40), ['gpu_idle', 'hw_thermal']],
+    [String(0x20 + 0x400), ['sw_thermal', 'other']],
+    ['9223372036854775808', ['other']],
+  ])('clock event bits %s are %j', async (clockEventReasons, expected) => {
+    const gpu = await readBoard(driver, { ...board, clockEventReasons });
+    const active = gpu.points.filter(
+      ({ metric, value }) => metric === 'gpu_clock_event_active' && value === 1,
+    );
+    expect(active.map(({ labels }) => labels?.['reason'])).toEqual(expected);
+    expect(linesOf(gpu, 'gpu_clock_event_active')).toHaveLength(10);
+  });
+
+  it('falls back to older structs where the driver refuses the newer ones', async () => {
+    const refuseStructVersions = [
+      'nvmlDeviceGetMemoryInfo_v2',
+      'nvmlDeviceGetTemperatureV',
+      'nvmlDeviceGetGpuFabricInfoV',
+      'nvmlDeviceGetProcessesUtilizationInfo',
+    ];
+    const healthy = { ...board, fabric: { state: 3, healthMask: 0x1aa, healthSummary: 1 } };
+    const host = hostOf([healthy]);
+    const [whole] = (await readHost(driver, host)).gpus;
+    const refused = await readHost(driver, { ...host, refuseStructVersions });
+    const [gpu] = refused.gpus;
+    if (whole === undefined || gpu === undefined) throw new Error('the fake host has no GPU');
+    const before = pointLines(whole);
+    const after = new Set(pointLines(gpu));
+    // Before version 2 what is in use includes what is reserved.
+    expect(before.filter((line) => !after.has(line))).toEqual([
+      'gpu_memory_used_bytes 75161927680',
+      'gpu_memory_reserved_bytes 503316480',
+    ]);
+    expect(linesOf(gpu, 'gpu_memory_used')).toEqual(['gpu_memory_used_bytes 75665244160']);
+    expect(gpu.processes).toEqual(whole.processes);
+    expect(refused.unsupported.filter(({ why }) => why === 'struct_version')).toEqual([]);
+  });
+
+  it.each([
+    [0x1aa, 'gpu_fabric_healthy 1'],
+    [0x1a9, 'gpu_fabric_healthy 0'],
+    [0x2aa, 'gpu_fabric_healthy 0'],
+    [0x0, undefined],
+  ])('reads the health of the fabric from the mask %i of version 2', async (healthMask, expected) => {
+    const { gpus } = await readHost(driver, {
+      ...hostOf([{ ...board, fabric: { state: 3, healthMask } }]),
+      refuseStructVersions: ['nvmlDeviceGetGpuFabricInfoV'],
+    });
+    expect(gpus.flatMap((gpu) => linesOf(gpu, 'gpu_fabric_healthy'))[0]).toBe(expected);
+  });
+
+  it('says nothing of the load of a GPU that is split, for which drivers said 0', async () => {
+    const gpu = await readBoard(driver, { ...h100Mig(), utilization: { gpu: 0, memory: 0, encoder: 0 } });
+    expect(linesOf(gpu, 'gpu_utilization')).toEqual([]);
+    expect(linesOf(gpu, 'gpu_encoder')).toEqual([]);
+  });
+});
+
+withDriver('processes', (driver) => {
+  const board = rtx4090();
+  const processesOf = async (change: Partial<FakeBoard>): Promise<GpuReading['processes']> =>
+    (await readBoard(driver, { ...board, ...change })).processes;
+
+  it('are one where they are on two lists, and have no memory where the driver does not tell', async () => {
+    const processes = [
+      { pid: 7, type: 'compute+graphics', name: 'both', memoryBytes: 10 },
+      { pid: 8, type: 'graphics', memoryBytes: '18446744073709551615' },
+      { pid: 9, type: 'mps', memoryBytes: 30, smUtilization: 5 },
+    ] as const;
+    expect(await processesOf({ processes })).toEqual([
+      { pid: 7, type: 'compute+graphics', name: 'both', memoryBytes: 10, smUtilizationRatio: 0 },
+      { pid: 8, type: 'graphics', smUtilizationRatio: 0 },
+      { pid: 9, type: 'mps', memoryBytes: 30, smUtilizationRatio: 0.05 },
+    ]);
+  });
+
+  it('have no share where the GPU works and no process has a sample', async () => {
+    const processes = [{ pid: 7, type: 'compute', name: 'a', memoryBytes: 10 }] as const;
+    const listed = { pid: 7, type: 'compute', name: 'a', memoryBytes: 10 };
+    expect(await processesOf({ processes, utilization: { gpu: 50 } })).toEqual([listed]);
+    expect(await processesOf({ processes, utilization: { gpu: 0 } })).toEqual([
+      { ...listed, smUtilizationRatio: 0 },
+    ]);
+  });
+
+  it('are none, or not told', async () => {
+    expect(await processesOf({ processes: [] })).toEqual([]);
+    expect(await processesOf({ processes: undefined })).toBeUndefined();
+  });
+
+  it('are all listed where there are more than there is room for at first', async () => {
+    const processes = Array.from({ length: 150 }, (_, index) => ({
+      pid: 100 + index,
+      type: 'compute' as const,
+      smUtilization: 1,
+    }));
+    driver.calls();
+    const listed = await processesOf({ processes });
+    expect(listed).toHaveLength(150);
+    expect(new Set(listed?.map(({ smUtilizationRatio }) => smUtilizationRatio))).toEqual(new Set([0.01]));
+    expect(
+      driver.calls().filter((call) => call.startsWith('nvmlDeviceGetComputeRunningProcesses')),
+    ).toHaveLength(2);
+  });
+
+  it('are not told while they never fit', async () => {
+    const gpu = await readBoard(driver, {
+      ...board,
+      returns: { nvmlDeviceGetComputeRunningProcesses_v3: 7 },
+    });
+    expect(gpu.condition).toBe('up');
+    expect(gpu.processes?.map(({ type }) => type)).toEqual(['graphics']);
+  });
+
+  it('have the share of a sentinel dropped', async () => {
+    const processes = [{ pid: 7, type: 'compute', smUtilization: 4294967295 }] as const;
+    const gpu = await readBoard(driver, { ...board, processes });
+    expect(gpu.processes).toEqual([{ pid: 7, type: 'compute' }]);
+    expect(gpu.unparsed).toEqual([{ field: 'nvmlDeviceGetProcessesUtilizationInfo', value: '4294967295' }]);
+  });
+});
+
+describe('decodeValue', () => {
+  const ones = Buffer.alloc(8, 0xff);
+  it.each([
+    [1, 4294967295],
+    [3, 18446744073709552000],
+    [4, -1],
+    [5, -1],
+    [6, 65535],
+    [7, undefined],
+  ])('type %i of all ones is %s', (type, value) => {
+    expect(decodeValue(ones, 0, type)).toBe(value);
+  });
+
+  it('reads a double', () => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeDoubleLE(0.5);
+    expect(decodeValue(bytes, 0, 0)).toBe(0.5);
+  });
+});
+
+describe('textOf', () => {
+  it.each([
+    ['ends at the first NUL', 'GPU\0rest', 'GPU'],
+    ['may fill its room', 'GPU', 'GPU'],
+    ['says nothing when it is empty', '\0rest', undefined],
+  ])('%s', (_what, text, expected) => {
+    expect(textOf(Buffer.from(text, 'latin1'))).toBe(expected);
+  });
+
+  it('replaces what is no UTF-8', () => {
+    expect(textOf(Buffer.from([0x41, 0xff, 0x42, 0]))).toBe('A\ufffdB');
+  });
+});

@@ -1,0 +1,301 @@
+import { systemClock, type Clock, type CollectorMetrics } from '@llm-monitor/metrics-core';
+
+import type { GpuMetricName } from '../gpu-metrics.ts';
+import { pciGpus } from '../pci/pci-gpus.ts';
+import { ProcessOwners } from '../processes/process-owners.ts';
+import type { BackendName, BackendReading, GpuReading, GpuSample } from '../reading.ts';
+import type { GpuSnapshot, OwnedProcess, WatchedGpu } from '../snapshot.ts';
+import { chooseBackends, findNvidiaSmi, hasNvidiaDriver } from './choose-backends.ts';
+import { EnergyBook } from './energy-book.ts';
+import { KernelLog } from './kernel-log.ts';
+import type { KnownGpu } from './known-gpus.ts';
+import { defaultReaderTiming, type ReaderCommand, type ReaderTiming } from './reader-process.ts';
+import { SampleWindows } from './sample-windows.ts';
+import { WatchedBackend } from './watched-backend.ts';
+import { XidBook } from './xid-book.ts';
+
+export interface GpuWatchSettings {
+  readonly backend: 'auto' | BackendName;
+  readonly intervalSeconds: number;
+  /** Of a backend that starts a program each time. */
+  readonly nvidiaSmiIntervalSeconds: number;
+  /** Quick samples per second between readings; 0 for none. */
+  readonly sampleHertz: number;
+  /** Silence after which the driver counts as hung. */
+  readonly deadlineSeconds: number;
+  /** Readings older than this are dropped. */
+  readonly staleAfterSeconds: number;
+  readonly nvmlLibrary: string | undefined;
+  readonly nvidiaSmi: string | undefined;
+  readonly sysfsRoot: string;
+  readonly procRoot: string;
+  /** Path of the kernel log; undefined to leave it alone. */
+  readonly kernelLogFile: string | undefined;
+  /** Where integrated energy is kept across restarts; undefined for in memory only. */
+  readonly stateFile: string | undefined;
+  /** Whether the owners of processes are looked up. */
+  readonly processes: boolean;
+}
+
+/** The part of a logger that is used. */
+export interface WatchLog {
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+export interface GpuWatchParts {
+  readonly settings: GpuWatchSettings;
+  readonly readerCommand: ReaderCommand;
+  /** Each reading is reported under the name of its backend. */
+  readonly collectors: CollectorMetrics;
+  readonly log: WatchLog;
+  readonly searchPath: string | undefined;
+  readonly clock?: Clock;
+  readonly timing?: Partial<ReaderTiming>;
+}
+
+/** The GPUs of this host, watched from the outside of their drivers. */
+export interface GpuWatch {
+  /** Resolves when each backend gave a reading or a reason why not, or there is none. */
+  readonly firstReading: Promise<void>;
+  /** What is known now, with windows over what came since this client's last call. Never waits. */
+  scrape(client: string): GpuSnapshot;
+  /** What is known now, with windows over the last seconds; moves nobody's window. Never waits. */
+  peek(windowSeconds: number): GpuSnapshot;
+  /** Why the kernel log is not followed, and the like: what `check` tells beside the snapshot. */
+  remarks(): readonly string[];
+  /** Calls back after each reading and failure, until called. */
+  onChange(listener: () => void): () => void;
+  /** Ends the readers and keeps what is to be kept, in less than 2 s also while a driver hangs. */
+  stop(): Promise<void>;
+}
+
+/** Between two looks for GPUs that were not there before. */
+const LOOK_SECONDS = 30;
+const HOUSEKEEPING_SECONDS = 1;
+/** A reading stands in for quick samples where there was none for so long. */
+const SAMPLE_GAP_SECONDS = 2;
+
+/** Watches this host's GPUs until stopped. */
+export function startGpuWatch(parts: GpuWatchParts): GpuWatch {
+  return new Watch(parts);
+}
+
+class Watch implements GpuWatch {
+  readonly firstReading: Promise<void>;
+  private readonly parts: GpuWatchParts;
+  private readonly clock: Clock;
+  private readonly backends = new Map<BackendName, WatchedBackend>();
+  private readonly windows: SampleWindows;
+  private readonly energy: EnergyBook;
+  private readonly xids: XidBook;
+  private readonly kernelLog: KernelLog | undefined;
+  private readonly owners: ProcessOwners | undefined;
+  private readonly listeners = new Set<() => void>();
+  private nothing: string | undefined;
+  private withoutLibrary = false;
+  private cancelLook: () => void = () => undefined;
+  private cancelHousekeeping: () => void = () => undefined;
+  private stopped = false;
+
+  constructor(parts: GpuWatchParts) {
+    const { settings, clock = systemClock, log } = parts;
+    this.parts = parts;
+    this.clock = clock;
+    this.windows = new SampleWindows({ now: () => clock.monotonicSeconds() });
+    this.energy = new EnergyBook({
+      ...(settings.stateFile === undefined ? {} : { file: settings.stateFile }),
+      tell: (message) => log.warn({ stateFile: settings.stateFile }, message),
+    });
+    this.xids = new XidBook();
+    this.kernelLog =
+      settings.kernelLogFile === undefined
+        ? undefined
+        : new KernelLog({ file: settings.kernelLogFile, procRoot: settings.procRoot });
+    this.owners = settings.processes ? new ProcessOwners({ procRoot: settings.procRoot }) : undefined;
+    this.firstReading = this.begin();
+  }
+
+  scrape(client: string): GpuSnapshot {
+    this.windows.advance(client);
+    return this.snapshot((uuid) => this.windows.statistics(client, uuid));
+  }
+
+  peek(windowSeconds: number): GpuSnapshot {
+    return this.snapshot((uuid) => this.windows.recent(uuid, windowSeconds));
+  }
+
+  remarks(): readonly string[] {
+    return [this.kernelLog?.unavailable, this.owners?.hint].flatMap((remark) => remark ?? []);
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.cancelLook();
+    this.cancelHousekeeping();
+    this.kernelLog?.close();
+    await Promise.all([...[...this.backends.values()].map((backend) => backend.stop()), this.energy.close()]);
+  }
+
+  private async begin(): Promise<void> {
+    await Promise.all([this.energy.load(), this.look()]);
+    this.keepHouse();
+    await Promise.all([...this.backends.values()].map(({ first }) => first));
+  }
+
+  /** Which backends this host calls for, now and again: a GPU can be plugged in, a driver be installed. */
+  private async look(): Promise<void> {
+    const { settings, searchPath } = this.parts;
+    const [pci, nvidiaDriver, nvidiaSmi] = await Promise.all([
+      pciGpus(settings.sysfsRoot),
+      hasNvidiaDriver(settings.nvmlLibrary),
+      findNvidiaSmi(settings.nvidiaSmi, searchPath),
+    ]);
+    if (this.stopped) return;
+    const choice = chooseBackends(settings.backend, { pci, nvidiaDriver, nvidiaSmi }, this.withoutLibrary);
+    if (choice.nothing !== undefined && this.backends.size === 0 && this.nothing === undefined) {
+      this.parts.log.info({ reason: choice.nothing }, 'no GPU to read');
+    }
+    this.nothing = choice.nothing;
+    for (const name of choice.backends) if (!this.backends.has(name)) this.add(name);
+    if (this.withoutLibrary && choice.backends.includes('nvidia-smi')) await this.remove('nvml');
+    this.cancelLook = this.clock.after(LOOK_SECONDS * 1000, () => void this.look());
+  }
+
+  private add(name: BackendName): void {
+    const { settings, readerCommand, collectors, log, timing } = this.parts;
+    const backend = new WatchedBackend({
+      name,
+      settings,
+      readerCommand,
+      collectors,
+      log,
+      timing: { ...defaultReaderTiming, deadlineSeconds: settings.deadlineSeconds, ...timing },
+      clock: this.clock,
+      onReading: (reading, unixSeconds) => this.take(backend, reading, unixSeconds),
+      onSamples: (samples) => this.takeSamples(backend, samples),
+      onEvents: (events) => this.xids.addDriverEvents(events),
+      onFailure: (reason) => {
+        if (name === 'nvml' && reason === 'library_missing' && !this.withoutLibrary) this.fallBack();
+        this.changed();
+      },
+    });
+    this.backends.set(name, backend);
+    backend.start();
+  }
+
+  private async remove(name: BackendName): Promise<void> {
+    const backend = this.backends.get(name);
+    this.backends.delete(name);
+    await backend?.stop();
+  }
+
+  /** Without NVML's library nvidia-smi may still do, where it brings its own. */
+  private fallBack(): void {
+    this.withoutLibrary = true;
+    this.cancelLook();
+    if (this.parts.settings.backend === 'auto') void this.look();
+  }
+
+  private take(backend: WatchedBackend, { gpus }: BackendReading, unixSeconds: number): void {
+    for (const reading of gpus) {
+      if (reading.condition === 'up') this.standIn(backend, reading, unixSeconds);
+    }
+    this.changed();
+    void this.lookUpOwners(backend, gpus);
+  }
+
+  /** Where nothing quick comes from a GPU, its readings are the samples. */
+  private standIn(backend: WatchedBackend, reading: GpuReading, unixSeconds: number): void {
+    const { uuid } = reading;
+    const samples: GpuSample[] = [];
+    for (const [kind, metric] of SAMPLED) {
+      const value = valueOf(reading, metric);
+      if (value === undefined || unixSeconds - backend.sampledUnixSeconds(uuid, kind) < SAMPLE_GAP_SECONDS)
+        continue;
+      samples.push({ uuid, kind, unixSeconds, value });
+    }
+    this.addSamples(backend, samples);
+  }
+
+  private takeSamples(backend: WatchedBackend, samples: readonly GpuSample[]): void {
+    for (const { uuid, kind, unixSeconds } of samples) backend.noteSample(uuid, kind, unixSeconds);
+    this.addSamples(backend, samples);
+  }
+
+  private addSamples(backend: WatchedBackend, samples: readonly GpuSample[]): void {
+    this.windows.add(samples);
+    for (const { kind, uuid, unixSeconds, value } of samples) {
+      if (kind === 'power' && !backend.hasMeter(uuid)) this.energy.add(uuid, unixSeconds, value);
+    }
+  }
+
+  private async lookUpOwners(backend: WatchedBackend, gpus: readonly GpuReading[]): Promise<void> {
+    if (this.owners === undefined) return;
+    const pids = gpus.flatMap(({ processes = [] }) => processes.map(({ pid }) => pid));
+    const owners = await this.owners.ownersOf(pids);
+    backend.owners = owners;
+    this.changed();
+  }
+
+  private keepHouse(): void {
+    if (this.stopped) return;
+    this.xids.listenTo({
+      kernelLog: this.kernelLog !== undefined && this.kernelLog.unavailable === undefined,
+      driver: this.backends.get('nvml')?.tellsEvents() === true,
+    });
+    void this.kernelLog?.poll().then((events) => this.xids.addKernelEvents(events));
+    void this.energy.save();
+    this.cancelHousekeeping = this.clock.after(HOUSEKEEPING_SECONDS * 1000, () => this.keepHouse());
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener();
+  }
+
+  private snapshot(windowsOf: (uuid: string) => WatchedGpu['windows']): GpuSnapshot {
+    const backends = [...this.backends.values()];
+    return {
+      gpus: backends.flatMap((backend) =>
+        backend.gpus().map((known) => this.watched(backend, known, windowsOf)),
+      ),
+      backends: backends.map((backend) => backend.state()),
+      nothing: backends.length === 0 ? this.nothing : undefined,
+    };
+  }
+
+  private watched(
+    backend: WatchedBackend,
+    { reading, seenSeconds }: KnownGpu,
+    windowsOf: (uuid: string) => WatchedGpu['windows'],
+  ): WatchedGpu {
+    const { uuid, facts, processes, condition } = reading;
+    return {
+      backend: backend.name,
+      reading,
+      ageSeconds: this.clock.monotonicSeconds() - seenSeconds,
+      processes: processes?.map((process): OwnedProcess => ({
+        ...process,
+        owner: backend.owners.get(process.pid) ?? {},
+      })),
+      windows: condition === 'up' ? windowsOf(uuid) : {},
+      integratedJoules: backend.hasMeter(uuid) ? undefined : this.energy.exported(uuid),
+      xids: facts.vendor === 'nvidia' ? this.xids.of(facts.pciBusId) : undefined,
+    };
+  }
+}
+
+const SAMPLED = [
+  ['utilization', 'gpu_utilization_ratio'],
+  ['power', 'gpu_power_watts'],
+] as const;
+
+function valueOf(reading: GpuReading, metric: GpuMetricName): number | undefined {
+  return reading.points.find((point) => point.metric === metric)?.value;
+}

@@ -1,0 +1,38 @@
+import type { BackendFailureReason, BackendName, BackendReading, GpuSample, XidEvent } from '../reading.ts';
+
+/** The hidden argument with which an app starts itself anew as its gpu-reader. */
+export const GPU_READER_ARGUMENT = 'gpu-reader';
+
+/** What a gpu-reader is to do. */
+export interface ReaderOrders {
+  readonly backend: BackendName;
+  /** Process id of the parent: the reader ends with it. */
+  readonly parent: number;
+  readonly intervalSeconds: number;
+  /** Quick samples per second; 0 for none. */
+  readonly sampleHertz: number;
+  /** After which a reading that still goes on is told to end, where it can be. */
+  readonly deadlineSeconds: number;
+  readonly nvmlLibrary: string | undefined;
+  readonly nvidiaSmi: string | undefined;
+  readonly sysfsRoot: string;
+  readonly procRoot: string;
+}
+
+/** From the parent to its gpu-reader. */
+export type ReaderOrder =
+  { readonly type: 'start'; readonly orders: ReaderOrders } | { readonly type: 'stop' };
+
+/** From a gpu-reader to its parent, as JSON. */
+export type ReaderMessage =
+  /** Nothing new, but not stuck. */
+  | { readonly type: 'alive' }
+  | {
+      readonly type: 'reading';
+      readonly reading: BackendReading;
+      readonly unixSeconds: number;
+      readonly seconds: number;
+    }
+  | { readonly type: 'failure'; readonly reason: BackendFailureReason; readonly message: string }
+  | { readonly type: 'samples'; readonly samples: readonly GpuSample[] }
+  | { readonly type: 'events'; readonly events: readonly XidEvent[] };

@@ -1,0 +1,203 @@
+import { fork, type ChildProcess } from 'node:child_process';
+
+import type { Clock } from '@llm-monitor/metrics-core';
+
+import type { BackendFailureReason } from '../reading.ts';
+import type { ReaderMessage, ReaderOrder, ReaderOrders } from './reader-messages.ts';
+
+/** How to start this program anew as a gpu-reader. */
+export interface ReaderCommand {
+  /** The script that is forked: the app's own bundle. */
+  readonly script: string;
+  readonly arguments: readonly string[];
+  /** Options of node, for its memory. */
+  readonly nodeOptions?: readonly string[];
+}
+
+export interface ReaderProcessParts {
+  readonly command: ReaderCommand;
+  readonly orders: ReaderOrders;
+  readonly clock: Clock;
+  readonly timing: ReaderTiming;
+  readonly onMessage: (message: ReaderMessage) => void;
+  /** The reader gave no sign for the deadline (`hung`) or ended by itself (`crashed`). */
+  readonly onFailure: (reason: Extract<BackendFailureReason, 'hung' | 'crashed'>, message: string) => void;
+}
+
+export interface ReaderTiming {
+  /** Silence after which the reader counts as stuck. */
+  readonly deadlineSeconds: number;
+  /** For the reader to end by itself, then by SIGTERM: to kill a client has wedged GPUs (dcgm-exporter#84). */
+  readonly gentleSeconds: number;
+  /** Pause before the first new start after a failure, doubled each time up to the longest. */
+  readonly firstPauseSeconds: number;
+  readonly longestPauseSeconds: number;
+}
+
+export const defaultReaderTiming: ReaderTiming = {
+  deadlineSeconds: 5,
+  gentleSeconds: 2,
+  firstPauseSeconds: 1,
+  longestPauseSeconds: 60,
+};
+
+/** The whole of a stop takes less than 2 s: three and a half steps of this. */
+const STOP_STEP_SECONDS = 0.4;
+const NEVER = new Promise<void>(() => undefined);
+
+/**
+ * One gpu-reader, kept running: watched for silence, ended gently and then not, started anew after a pause. A process
+ * that nothing can end (uninterruptible sleep in the driver) is abandoned: counted, and no other is started while it
+ * lives, which could only get stuck beside it.
+ */
+export class ReaderProcess {
+  private readonly parts: ReaderProcessParts;
+  private child: ChildProcess | undefined;
+  private cancelTimer: () => void = () => undefined;
+  private pauseSeconds: number;
+  private phase: 'idle' | 'running' | 'ending' | 'abandoned' | 'pausing' | 'stopped' = 'idle';
+  private restartCount = 0;
+  private toldFailure = false;
+
+  constructor(parts: ReaderProcessParts) {
+    this.parts = parts;
+    this.pauseSeconds = parts.timing.firstPauseSeconds;
+  }
+
+  /** Starts after a failure. */
+  get restarts(): number {
+    return this.restartCount;
+  }
+
+  /** Whether a process lives that nothing could end. */
+  get isAbandoned(): boolean {
+    return this.phase === 'abandoned';
+  }
+
+  /** Process id of the reader that runs; undefined between two. */
+  get pid(): number | undefined {
+    return this.child?.pid;
+  }
+
+  start(): void {
+    const { command, orders, onMessage } = this.parts;
+    this.phase = 'running';
+    this.toldFailure = false;
+    const child = fork(command.script, [...command.arguments], {
+      // A group of its own: what the reader starts is ended with it, and Ctrl-C in a terminal is not for it.
+      detached: true,
+      execArgv: [...(command.nodeOptions ?? [])],
+      env: process.env,
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    this.child = child;
+    child.on('message', (message: ReaderMessage) => {
+      if (this.child !== child || this.phase !== 'running') return;
+      this.expectSign();
+      if (message.type === 'reading') this.pauseSeconds = this.parts.timing.firstPauseSeconds;
+      if (message.type === 'failure') this.toldFailure = true;
+      onMessage(message);
+    });
+    child.once('error', (error) => this.ended(child, error.message));
+    child.once('exit', (code, signal) =>
+      this.ended(child, `exit code ${code ?? 'none'}, signal ${signal ?? 'none'}`),
+    );
+    this.order({ type: 'start', orders });
+    this.expectSign();
+  }
+
+  /** Ends the reader, within 2 s whatever it does. No new one is started. */
+  async stop(): Promise<void> {
+    const { child } = this;
+    this.cancelTimer();
+    this.phase = 'stopped';
+    if (child === undefined) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    for (const step of [
+      (): void => this.order({ type: 'stop' }),
+      (): void => void child.kill('SIGTERM'),
+      (): void => void child.kill('SIGKILL'),
+    ]) {
+      step();
+      if (await this.happens(gone, STOP_STEP_SECONDS)) break;
+    }
+    if (signalGroup(child, 'SIGTERM') && !(await this.happens(NEVER, STOP_STEP_SECONDS / 2))) {
+      signalGroup(child, 'SIGKILL');
+    }
+    // One that is stuck for ever must not hold this process back.
+    if (child.connected) child.disconnect();
+    child.unref();
+  }
+
+  private expectSign(): void {
+    this.after(this.parts.timing.deadlineSeconds, () => {
+      const { deadlineSeconds } = this.parts.timing;
+      this.parts.onFailure('hung', `the driver has not answered for ${deadlineSeconds} s`);
+      this.end();
+    });
+  }
+
+  /** Gently first: by word, by SIGTERM, by SIGKILL, and then it is left alone. */
+  private end(): void {
+    const { child } = this;
+    if (child === undefined) return;
+    const { gentleSeconds } = this.parts.timing;
+    this.phase = 'ending';
+    this.order({ type: 'stop' });
+    // A stuck reader does not hear the word, so it is not waited for.
+    child.kill('SIGTERM');
+    this.after(gentleSeconds, () => {
+      child.kill('SIGKILL');
+      this.after(gentleSeconds, () => {
+        this.phase = 'abandoned';
+      });
+    });
+  }
+
+  private ended(child: ChildProcess, how: string): void {
+    if (this.child !== child) return;
+    this.child = undefined;
+    signalGroup(child, 'SIGTERM');
+    if (this.phase === 'stopped') return;
+    if (this.phase === 'running' && !this.toldFailure) {
+      this.parts.onFailure('crashed', `the gpu-reader ended by itself (${how})`);
+    }
+    this.phase = 'pausing';
+    this.after(this.pauseSeconds, () => {
+      signalGroup(child, 'SIGKILL');
+      this.restartCount++;
+      this.start();
+    });
+    this.pauseSeconds = Math.min(this.pauseSeconds * 2, this.parts.timing.longestPauseSeconds);
+  }
+
+  private order(order: ReaderOrder): void {
+    // A reader that is gone is told of by its exit.
+    if (this.child?.connected === true) this.child.send(order, () => undefined);
+  }
+
+  private after(seconds: number, act: () => void): void {
+    this.cancelTimer();
+    this.cancelTimer = this.parts.clock.after(seconds * 1000, act);
+  }
+
+  private happens(event: Promise<void>, seconds: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const cancel = this.parts.clock.after(seconds * 1000, () => resolve(false));
+      void event.then(() => {
+        cancel();
+        resolve(true);
+      });
+    });
+  }
+}
+
+/** Sends a signal to what a reader started and left behind: it leads a process group of its own. */
+function signalGroup({ pid }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): boolean {
+  if (pid === undefined) return false;
+  try {
+    return process.kill(-pid, signal);
+  } catch {
+    return false; // Nobody is left in it.
+  }
+}

@@ -1,0 +1,40 @@
+export { buildFakeNvml, noCompilerReason, type FakeNvmlVariant } from './build-fake-nvml.ts';
+export { gb10, gt730, h100, h100Host, h100Mig, hostOf, rtx4090 } from './fake-boards.ts';
+export { SMI_LAYOUTS } from './fake-host.ts';
+export type {
+  FakeBoard,
+  FakeClockEventCounters,
+  FakeClocks,
+  FakeEcc,
+  FakeEccLifetimes,
+  FakeEccLocations,
+  FakeEvent,
+  FakeFabric,
+  FakeFan,
+  FakeField,
+  FakeGpm,
+  FakeHang,
+  FakeHost,
+  FakeMemory,
+  FakeMig,
+  FakeMigDevice,
+  FakeNvlink,
+  FakeNvlinkErrors,
+  FakePcie,
+  FakePower,
+  FakeProcess,
+  FakeRemappedRows,
+  FakeRetiredPages,
+  FakeReturns,
+  FakeSample,
+  FakeSampleList,
+  FakeSamples,
+  FakeSmiBehavior,
+  FakeTemperatures,
+  FakeThresholds,
+  FakeUtilization,
+  SmiLayout,
+  Whole,
+} from './fake-host.ts';
+export { installFakeSmi, type FakeSmiOptions } from './install-fake-smi.ts';
+export { writeFakeHost } from './write-fake-host.ts';
