@@ -106,7 +106,7 @@ describe('check', () => {
     expect(stdout).toContain('the kernel log may not be read: run as root on gpu-box, alice');
     expect(isStopped).toBe(true);
     expect(watched).toHaveLength(1);
-    expect(watched[0]?.readerCommand).toMatchObject({ script: '/opt/main.cjs', arguments: ['gpu-reader'] });
+    expect(watched[0]?.readerCommand).toMatchObject({ script: '/opt/gpu-reader.cjs' });
   });
 
   it('leaves the energy that the running exporter keeps alone', async () => {

@@ -7,8 +7,13 @@ import {
   type HttpApp,
   type Listening,
 } from '@llm-monitor/exporter-http';
-import { startGpuWatch, type GpuWatch, type GpuWatchParts, type GpuWatchSettings } from '@llm-monitor/gpus';
-import { GPU_READER_ARGUMENT } from '@llm-monitor/gpus/reader-messages';
+import {
+  gpuReaderBeside,
+  startGpuWatch,
+  type GpuWatch,
+  type GpuWatchParts,
+  type GpuWatchSettings,
+} from '@llm-monitor/gpus';
 import { createSelfMetrics, systemClock, type Clock } from '@llm-monitor/metrics-core';
 import type { Logger } from 'pino';
 
@@ -20,7 +25,7 @@ import { VERSION } from './version.ts';
 
 /** What the exporter gets from the process it runs in. */
 export interface ProcessFacts {
-  /** The script that is running: started anew as the gpu-reader. */
+  /** The script that is running; the gpu-reader lies beside it. */
   readonly script: string;
   /** `PATH`, for nvidia-smi. */
   readonly searchPath: string | undefined;
@@ -49,12 +54,6 @@ export interface RunningExporter {
   stop(graceSeconds: number): Promise<void>;
 }
 
-/**
- * Memory of the gpu-reader. Its garbage is the messages of the last second: a small young generation costs no time that
- * could be measured, and the limit ends a reader that leaks, which is then started anew.
- */
-const READER_OPTIONS = ['--max-semi-space-size=1', '--max-old-space-size=128'];
-
 /** The part of the watch's needs that comes from the settings and the process, shared with `check`. */
 export function watchPartsOf(
   settings: Settings,
@@ -79,7 +78,7 @@ export function watchPartsOf(
       stateFile,
       processes: settings.processes,
     } satisfies GpuWatchSettings,
-    readerCommand: { script, arguments: [GPU_READER_ARGUMENT], nodeOptions: READER_OPTIONS },
+    readerCommand: gpuReaderBeside(script),
     searchPath,
   };
 }

@@ -1,116 +1,64 @@
-import { fork, spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { build } from 'esbuild';
+import { bundleProgram, runProgram, startExporterProgram, type RunningProgram } from './test-program.ts';
 
-/** The program as it is shipped: one bundle, run by node. */
-describe('the bundle', () => {
+/** The program as it is shipped, run by node. */
+describe('the program', () => {
   let folder: string;
-  let bundle: string;
-  const children: ChildProcess[] = [];
+  let script: string;
+  const running: RunningProgram[] = [];
 
-  beforeAll(async () => {
-    folder = mkdtempSync(path.join(tmpdir(), 'gpu-exporter-bundle-'));
-    bundle = path.join(folder, 'main.cjs');
-    await build({
-      entryPoints: [path.join(__dirname, 'main.ts')],
-      outfile: bundle,
-      bundle: true,
-      platform: 'node',
-      target: 'node20',
-      format: 'cjs',
-      external: ['koffi'],
-      logLevel: 'silent',
-    });
+  beforeAll(() => {
+    folder = mkdtempSync(path.join(tmpdir(), 'gpu-exporter-program-'));
     mkdirSync(path.join(folder, 'sys'));
+    script = bundleProgram('main');
   }, 60_000);
   afterEach(() => {
-    for (const child of children.splice(0)) child.kill('SIGKILL');
+    for (const { child } of running.splice(0)) child.kill('SIGKILL');
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  interface End {
-    readonly code: number | null;
-    readonly stdout: string;
-    readonly stderr: string;
-  }
-
   /** A host without GPUs, whatever this one has. */
-  const NO_GPU = { GPU_EXPORTER_BACKEND: 'amdgpu', GPU_EXPORTER_KERNEL_LOG: 'false' };
+  const noGpu = (): Record<string, string> => ({
+    PATH: folder,
+    GPU_EXPORTER_BACKEND: 'amdgpu',
+    GPU_EXPORTER_KERNEL_LOG: 'false',
+    GPU_EXPORTER_SYSFS_ROOT: path.join(folder, 'sys'),
+  });
 
-  function start(
-    argv: readonly string[],
-    env: Readonly<Record<string, string>> = {},
-  ): {
-    readonly child: ChildProcess;
-    readonly end: Promise<End>;
-    readonly until: (words: string) => Promise<void>;
-  } {
-    const child = spawn(process.execPath, [bundle, ...argv], {
-      env: { PATH: folder, GPU_EXPORTER_SYSFS_ROOT: path.join(folder, 'sys'), ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    children.push(child);
-    const said = { stdout: '', stderr: '' };
-    child.stdout?.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
-    child.stderr?.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
-    return {
-      child,
-      end: once(child, 'close').then(([code]) => ({ code: code as number | null, ...said })),
-      until: async (words) => {
-        while (!said.stdout.includes(words)) await once(child.stdout ?? child, 'data');
-      },
-    };
+  function run(file: string, argv: readonly string[]): RunningProgram {
+    const program = runProgram(file, argv, noGpu());
+    running.push(program);
+    return program;
   }
 
-  it('is a reader only for a parent that it can talk to', async () => {
-    const { code, stderr } = await start(['gpu-reader']).end;
+  it('has a reader beside it that is started by nobody else', async () => {
+    const { code, stderr } = await run(path.join(path.dirname(script), 'gpu-reader.cjs'), []).end;
     expect(code).toBe(2);
-    expect(stderr).toContain('there is no command "gpu-reader"');
+    expect(stderr).toContain('started by the gpu-exporter or the monitor');
   });
 
-  it('holds nothing of the server in the memory of a reader', async () => {
-    const probe = path.join(folder, 'probe.cjs');
-    writeFileSync(
-      probe,
-      `process.on('message', () => process.send(process.moduleLoadList.filter((name) => /NativeModule (?:http|https|tls|zlib)$/.test(name))));`,
-    );
-    const child = fork(bundle, ['gpu-reader'], { execArgv: ['--require', probe], stdio: 'ignore' });
-    children.push(child);
-    const loaded = new Promise((resolve) => {
-      child.on('message', (message) => {
-        if (Array.isArray(message)) resolve(message);
-      });
-    });
-    const orders = {
-      backend: 'amdgpu',
-      parent: process.pid,
-      intervalSeconds: 1,
-      sampleHertz: 0,
-      deadlineSeconds: 5,
-    };
-    child.send({
-      type: 'start',
-      orders: { ...orders, sysfsRoot: path.join(folder, 'sys'), procRoot: '/proc' },
-    });
-    expect(await loaded).toEqual([]);
+  it('has a reader that holds nothing of the server in its memory', () => {
+    const reader = path.join(path.dirname(script), 'gpu-reader.cjs');
+    expect(existsSync(reader)).toBe(true);
+    expect(readFileSync(reader, 'utf8')).not.toMatch(/node_modules\/(koa|zod|pino|prom-client)\//);
   });
 
-  it('checks a host without a GPU, says so plainly, and leaves no reader behind', async () => {
-    const { code, stdout } = await start(['check'], NO_GPU).end;
+  it('checks a host without a GPU, and says so plainly', async () => {
+    const { code, stdout } = await run(script, ['check']).end;
     expect(stdout).toContain('No GPU is seen.');
     expect(stdout).toContain('kernel log: not read');
     expect(code).toBe(1);
   }, 20_000);
 
-  it('serves a host without a GPU, and ends at once on SIGTERM', async () => {
-    const { child, end, until } = start([], { ...NO_GPU, GPU_EXPORTER_PORT: '0' });
-    await until('first look at the GPUs has ended');
-    child.kill('SIGTERM');
-    const { code, stdout } = await end;
+  it('serves a host without a GPU, and ends on SIGTERM', async () => {
+    const program = await startExporterProgram(script, noGpu());
+    running.push(program);
+    await program.hear('first look at the GPUs has ended');
+    program.child.kill('SIGTERM');
+    const { code, stdout } = await program.end;
     expect(code).toBe(0);
     expect(stdout).toContain('"seen":"No GPU is seen.');
   }, 20_000);

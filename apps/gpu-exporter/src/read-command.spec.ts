@@ -188,6 +188,22 @@ withCaptures(captures === '' ? `captures (${capturesReason})` : 'captures', () =
     }
   });
 
+  it('are each read, or refused with a reason, whatever they are', async () => {
+    const files = ['nvidia-smi', 'amd'].flatMap((kind) =>
+      captureFiles(kind).map((file) => path.join(kind, file)),
+    );
+    expect(files.length).toBeGreaterThan(500);
+    for (const file of files) {
+      const { stdout, stderr, exitCode } = await read(file);
+      const outcome = exitCode === 0 ? / is read as / : / \((?:not_recognized|unreadable_output|no_gpus)\)/;
+      expect([file, stdout === '', stderr]).toEqual([
+        file,
+        exitCode === 1,
+        expect.stringMatching(outcome) as string,
+      ]);
+    }
+  });
+
   it('are refused, with what to save instead, where they are text for people', async () => {
     const files = nvidia.filter((file) => file.endsWith('.txt'));
     expect(files.length).toBeGreaterThan(3);

@@ -16,9 +16,19 @@ function keepHeapSmall(): void {
   setFlagsFromString('--heap-growing-percent=20');
 }
 
+/** Whoever reads our output may have seen enough, as `head` has: what is left to say is for nobody, and no failure. */
+function endQuietlyUnread(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+}
+
 /** The half of the program that people and Prometheus talk to. */
 export async function serve(): Promise<void> {
   keepHeapSmall();
+  endQuietlyUnread();
   const { env } = process;
   const decision = await runExporterCommandLine({
     env,

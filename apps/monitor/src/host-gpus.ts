@@ -1,4 +1,4 @@
-import { GPU_READER_ARGUMENT, startGpuWatch, type GpuWatchSettings } from '@llm-monitor/gpus';
+import { gpuReaderBeside, startGpuWatch, type GpuWatchSettings } from '@llm-monitor/gpus';
 
 import type { StartGpus } from './monitored-gpus.ts';
 import type { Settings } from './settings.ts';
@@ -19,10 +19,7 @@ const READING = {
   processes: true,
 } as const satisfies Omit<GpuWatchSettings, 'backend'>;
 
-/** Bounds on the memory of the gpu-reader, whose garbage is the messages of the last second. */
-const READER_OPTIONS = ['--max-semi-space-size=1', '--max-old-space-size=128'];
-
-/** Watches the GPUs of this host, which a process of its own reads: `script` started anew. */
+/** Watches the GPUs of this host, which a process of its own reads. @param script of this program: the gpu-reader lies beside it */
 export function hostGpus(
   { gpuBackend }: Pick<Settings, 'gpuBackend'>,
   { script, searchPath }: { readonly script: string; readonly searchPath: string | undefined },
@@ -31,7 +28,7 @@ export function hostGpus(
     startGpuWatch({
       ...parts,
       settings: { ...READING, backend: gpuBackend },
-      readerCommand: { script, arguments: [GPU_READER_ARGUMENT], nodeOptions: READER_OPTIONS },
+      readerCommand: gpuReaderBeside(script),
       searchPath,
     });
 }

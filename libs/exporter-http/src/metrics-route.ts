@@ -31,6 +31,9 @@ export type AnswerMetrics = (request: MetricsRequest) => Promise<MetricsAnswer>;
 /** Below this the header and the work cost more than the bytes that gzip saves. */
 const GZIP_FROM_BYTES = 1024;
 
+/** Up to this, to copy the pieces together costs less than to send each by itself. */
+const AT_ONCE_BYTES = 1024 * 1024;
+
 const compress = promisify(gzip);
 
 /** The route of `GET /metrics`: `answer`'s text, compressed when the scraper wants that, off the event loop. */
@@ -49,7 +52,7 @@ export function metricsRoute(answer: AnswerMetrics): (ctx: HttpContext) => Promi
     const pieces = Array.from(typeof body === 'string' ? [body] : body, (piece) => Buffer.from(piece));
     const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
     if (length < GZIP_FROM_BYTES || !prefersGzip(ctx.headers['accept-encoding'])) {
-      ctx.body = pieces.length === 1 ? pieces[0] : Readable.from(pieces);
+      ctx.body = length <= AT_ONCE_BYTES ? Buffer.concat(pieces) : Readable.from(pieces);
       ctx.length = length;
       return;
     }

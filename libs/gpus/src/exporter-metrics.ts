@@ -119,7 +119,7 @@ export const exporterMetrics = {
   gpu_exporter_gpus: {
     type: 'gauge',
     of: 'backend',
-    help: 'GPUs that the backend knows: those that are down, asleep or no longer listed, too.',
+    help: 'GPUs that the backend knows: those that are down, asleep or no longer listed, too. Where there is no backend, backend is none and it is 0.',
     labels: [],
   },
   gpu_exporter_backend_up: {

@@ -62,4 +62,4 @@ export {
   type GpuWatchSettings,
   type WatchLog,
 } from './watch/gpu-watch.ts';
-export { GPU_READER_ARGUMENT } from './watch/reader-messages.ts';
+export { gpuReaderBeside } from './watch/reader-process.ts';

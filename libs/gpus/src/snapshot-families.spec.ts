@@ -151,15 +151,18 @@ describe('families of a snapshot', () => {
     expect(runPromtoolCheck(renderExposition(families, 'text'))).toEqual({ ok: true, output: '' });
   });
 
-  it('are none where nothing is known', () => {
-    expect(gpuSnapshotFamilies(snapshotOf([]), { maxProcessesPerGpu: 8 })).toEqual([]);
+  it('say that there is no GPU where there is no backend', () => {
+    expect(lines(gpuSnapshotFamilies(snapshotOf([]), { maxProcessesPerGpu: 8 }))).toEqual([
+      'gpu_exporter_gpus{backend="none"} 0',
+    ]);
   });
 
   it('say how many GPUs there should be only where somebody said it', () => {
     const options = { maxProcessesPerGpu: 8 };
-    expect(lines(gpuSnapshotFamilies(snapshotOf([]), { ...options, expectedDevices: 0 }))).toEqual([
-      'gpu_expected_devices 0',
-    ]);
+    const told = (more: object): string[] =>
+      lines(gpuSnapshotFamilies(snapshotOf([]), { ...options, ...more }), 'gpu_expected_devices');
+    expect(told({ expectedDevices: 0 })).toEqual(['gpu_expected_devices 0']);
+    expect(told({})).toEqual([]);
   });
 
   it('hold a series once: the first wins', () => {

@@ -37,6 +37,8 @@ export function gpuSnapshotFamilies(
     if (dropped.length > 0) onDroppedSeries?.(gpu.backend, 'budget', dropped.flatMap(seriesOf).length);
   }
   if (expectedDevices !== undefined) series.add('gpu_expected_devices', {}, expectedDevices);
+  // A host without any is told by a 0 too, not by silence.
+  if (gpus.length + backends.length === 0) series.add('gpu_exporter_gpus', { backend: 'none' }, 0);
   for (const state of backends) {
     const known = gpus.filter(({ backend }) => backend === state.backend).length;
     addBackend(series, state.backend, known, state);

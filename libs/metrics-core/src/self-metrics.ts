@@ -1,8 +1,16 @@
-import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+import {
+  Counter,
+  Gauge,
+  Registry,
+  collectDefaultMetrics,
+  type MetricObjectWithValues,
+  type MetricValue,
+} from 'prom-client';
 import type { CountDroppedSeries } from './cardinality-guard.ts';
 import type { CollectorMetrics } from './collector-runner.ts';
-import type { MetricFamily } from './families.ts';
-import { parseExposition, type ExpositionFormat } from './parse-exposition.ts';
+import type { HistogramPoint, Labels, MetricFamily } from './families.ts';
+import { labelsKey } from './labels.ts';
+import type { ExpositionFormat } from './parse-exposition.ts';
 import { renderPieces } from './render-exposition.ts';
 
 /** One metric that every app has of itself. */
@@ -116,7 +124,7 @@ export function createSelfMetrics({ app, version }: { app: string; version: stri
       droppedCounter.inc({ source, reason }, series);
     },
     async families() {
-      return parseExposition(await registry.metrics(), { format: 'text' }).families;
+      return (await registry.getMetricsAsJSON()).map(familyOf);
     },
   };
 }
@@ -136,6 +144,40 @@ function gauge(registry: Registry, { name, help, labels }: SelfFamily): Gauge {
 
 function counter(registry: Registry, { name, help, labels }: SelfFamily): Counter {
   return new Counter({ name, help, labelNames: [...labels], registers: [registry] });
+}
+
+type ClientMetric = MetricObjectWithValues<MetricValue<string>>;
+
+/** A metric of prom-client as a family; the apps have counters, gauges and histograms. */
+function familyOf({ name, help, type, values }: ClientMetric): MetricFamily {
+  // Declared as an enum, and a word in fact.
+  const word = String(type);
+  if (word === 'histogram') return { name, help, type: 'histogram', points: histogramsOf(values) };
+  const points = values.map(({ labels, value }) => ({ labels: textLabels(labels), value }));
+  return { name, help, type: word === 'counter' || word === 'gauge' ? word : 'unknown', points };
+}
+
+/** One histogram of each label set: prom-client lists buckets, sum and count as values of their own, in this order. */
+function histogramsOf(values: ClientMetric['values']): HistogramPoint[] {
+  const histograms = new Map<string, HistogramPoint & { bounds: number[]; counts: number[] }>();
+  for (const value of values) {
+    const { le, ...labels } = textLabels(value.labels);
+    const key = labelsKey(labels);
+    const histogram = histograms.get(key) ?? { labels, bounds: [], counts: [] };
+    const name = 'metricName' in value ? String(value.metricName) : '';
+    if (le !== undefined) {
+      histogram.bounds.push(le === '+Inf' ? Infinity : Number(le));
+      histogram.counts.push(value.value);
+      histograms.set(key, histogram);
+    } else {
+      histograms.set(key, { ...histogram, [name.endsWith('_sum') ? 'sum' : 'count']: value.value });
+    }
+  }
+  return [...histograms.values()];
+}
+
+function textLabels(labels: Readonly<Partial<Record<string, string | number>>>): Labels {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
 }
 
 /** Which reasons were counted for whom: prom-client removes a series only by all of its labels. */

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from 'node:fs';
 
 /**
  * Files of the kernel (sysfs, procfs) as they are read: at once, for they have no waiting of their own, save that of a
@@ -11,10 +11,28 @@ export interface DeviceFiles {
 }
 
 export const hostFiles: DeviceFiles = {
-  read: (file) => readFileSync(file),
+  read: readQuickly,
   list: (folder) => readdirSync(folder),
   linkTarget: (link) => readlinkSync(link),
 };
+
+/** Files are read by the hundred each second: one buffer for all, and no look at a size that the kernel makes up. */
+const buffer = Buffer.allocUnsafeSlow(2 ** 16);
+/**
+ * The kernel gives a page at a time, less up to one record where a file has records: what is shorter than half a page is
+ * all there is.
+ */
+const HALF_PAGE_BYTES = 2048;
+
+function readQuickly(file: string): Buffer {
+  const descriptor = openSync(file, 'r');
+  try {
+    const content = Buffer.from(buffer.subarray(0, readSync(descriptor, buffer)));
+    return content.length < HALF_PAGE_BYTES ? content : Buffer.concat([content, readFileSync(descriptor)]);
+  } finally {
+    closeSync(descriptor);
+  }
+}
 
 /** The text of a file up to its first NUL (some archivers pad sysfs files to a page), trimmed; throws as `read` does. */
 export function readText(files: DeviceFiles, file: string): string {

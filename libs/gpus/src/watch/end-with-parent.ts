@@ -12,11 +12,11 @@ export async function endWithParent(parent: number): Promise<void> {
   if (process.platform !== 'linux') return;
   const koffi = await import('koffi').catch(() => undefined);
   if (koffi === undefined) return;
-  const prctl: unknown = koffi
+  const prctl = koffi
     .load('libc.so.6')
     .func(
       'int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)',
     );
-  if (typeof prctl === 'function') prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
   if (process.ppid !== parent) process.exit(0);
 }

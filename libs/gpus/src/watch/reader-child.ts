@@ -20,6 +20,13 @@ const EXIT_FAILED = 3;
  * No signal handler is set: SIGTERM has to end the process while it is stuck in a call, when no handler could run.
  */
 export function runGpuReader(): void {
+  if (process.send === undefined) {
+    process.stderr.write(
+      'The gpu-reader is started by the gpu-exporter or the monitor: start one of them.\n',
+    );
+    process.exitCode = 2;
+    return;
+  }
   let reader: Reader | undefined;
   process.on('disconnect', () => endGroup(reader));
   process.on('message', (order: ReaderOrder) => {
@@ -32,15 +39,26 @@ export function runGpuReader(): void {
   });
 }
 
-/** The parent is gone: neither may a program that was started here stay. */
+/** For a program that was started here to end by itself. */
+const GROUP_GRACE_MILLISECONDS = 500;
+
+/** The parent is gone: neither may a program that was started here stay, and this process goes with it. */
 function endGroup(reader: Reader | undefined): void {
   reader?.stop();
+  process.on('SIGTERM', () => undefined);
+  signalOwnGroup('SIGTERM');
+  setTimeout(() => {
+    signalOwnGroup('SIGKILL');
+    process.exit(0);
+  }, GROUP_GRACE_MILLISECONDS);
+}
+
+function signalOwnGroup(signal: 'SIGTERM' | 'SIGKILL'): void {
   try {
-    process.kill(-process.pid, 'SIGTERM');
+    process.kill(-process.pid, signal);
   } catch {
     // Not the leader of a group of its own: nobody else to end.
   }
-  process.exit(0);
 }
 
 class Reader {

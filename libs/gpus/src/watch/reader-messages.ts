@@ -1,8 +1,5 @@
 import type { BackendFailureReason, BackendName, BackendReading, GpuSample, XidEvent } from '../reading.ts';
 
-/** The hidden argument with which an app starts itself anew as its gpu-reader. */
-export const GPU_READER_ARGUMENT = 'gpu-reader';
-
 /** What a gpu-reader is to do. */
 export interface ReaderOrders {
   readonly backend: BackendName;

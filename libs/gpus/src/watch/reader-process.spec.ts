@@ -43,7 +43,7 @@ interface Told {
   readonly reader: ReaderProcess;
   readonly messages: ReaderMessage[];
   readonly failures: string[];
-  until(condition: () => boolean): Promise<void>;
+  readonly until: (condition: () => boolean) => Promise<void>;
 }
 
 /** A reader that runs a script, and what was heard of it. */
@@ -54,7 +54,7 @@ function start(name: string, script: string, timing: Partial<ReaderTiming> = {})
   const failures: string[] = [];
   let changed: () => void = () => undefined;
   const reader = new ReaderProcess({
-    command: { script: file, arguments: [] },
+    command: { script: file },
     orders: ORDERS,
     clock: systemClock,
     timing: { ...TIMING, ...timing },

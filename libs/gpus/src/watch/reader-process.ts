@@ -1,17 +1,28 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import path from 'node:path';
 
 import type { Clock } from '@llm-monitor/metrics-core';
 
 import type { BackendFailureReason } from '../reading.ts';
 import type { ReaderMessage, ReaderOrder, ReaderOrders } from './reader-messages.ts';
 
-/** How to start this program anew as a gpu-reader. */
+/** How to start a gpu-reader. */
 export interface ReaderCommand {
-  /** The script that is forked: the app's own bundle. */
+  /** The script that is forked. */
   readonly script: string;
-  readonly arguments: readonly string[];
   /** Options of node, for its memory. */
   readonly nodeOptions?: readonly string[];
+}
+
+/**
+ * Bounds on the memory of a gpu-reader, whose garbage is the messages of the last second; one that leaks is ended by
+ * them, and started anew.
+ */
+const READER_OPTIONS = ['--max-semi-space-size=1', '--max-old-space-size=128'];
+
+/** The gpu-reader that is bundled beside a program. @param program path of the program's script */
+export function gpuReaderBeside(program: string): ReaderCommand {
+  return { script: path.join(path.dirname(program), 'gpu-reader.cjs'), nodeOptions: READER_OPTIONS };
 }
 
 export interface ReaderProcessParts {
@@ -83,7 +94,7 @@ export class ReaderProcess {
     const { command, orders, onMessage } = this.parts;
     this.phase = 'running';
     this.toldFailure = false;
-    const child = fork(command.script, [...command.arguments], {
+    const child = fork(command.script, {
       // A group of its own: what the reader starts is ended with it, and Ctrl-C in a terminal is not for it.
       detached: true,
       execArgv: [...(command.nodeOptions ?? [])],
@@ -113,6 +124,8 @@ export class ReaderProcess {
     this.phase = 'stopped';
     if (child === undefined) return;
     const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    // The clock's timers keep no process alive, and this one must not end before it has ended the others.
+    const alive = setInterval(() => undefined, 1000);
     for (const step of [
       (): void => this.order({ type: 'stop' }),
       (): void => void child.kill('SIGTERM'),
@@ -124,6 +137,7 @@ export class ReaderProcess {
     if (signalGroup(child, 'SIGTERM') && !(await this.happens(NEVER, STOP_STEP_SECONDS / 2))) {
       signalGroup(child, 'SIGKILL');
     }
+    clearInterval(alive);
     // One that is stuck for ever must not hold this process back.
     if (child.connected) child.disconnect();
     child.unref();

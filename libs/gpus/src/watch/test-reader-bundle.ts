@@ -28,5 +28,5 @@ export function bundleReader(name: string): ReaderCommand {
     outfile: script,
     logLevel: 'error',
   });
-  return { script, arguments: [] };
+  return { script };
 }

@@ -5,7 +5,12 @@ import { normalizePciBusId } from '../../pci/pci-gpus.ts';
 import type { GpuProcess } from '../../reading.ts';
 
 /** Looking through the open files of all processes is not for every second. */
-const LOOK_SECONDS = 5;
+const LOOK_SECONDS = 10;
+/**
+ * A process that has no GPU open is looked at in one of so many looks: most never open one. One that is new is looked at
+ * in as many in a row, for a server opens its GPU some time after it began.
+ */
+const TURNS = 6;
 
 export interface AmdgpuProcessesParts {
   readonly files: DeviceFiles;
@@ -25,11 +30,13 @@ export interface ProcessView {
   readonly processes: ReadonlyMap<string, readonly GpuProcess[]>;
 }
 
-/** The processes on AMD's GPUs, looked up at most every 5 s. */
+/** The processes on AMD's GPUs, looked up at most every 10 s; those that open a GPU late in life show within a minute. */
 export class AmdgpuProcesses {
   private readonly parts: AmdgpuProcessesParts;
   private view: ProcessView = { complete: false, processes: new Map() };
   private lookedSeconds: number | undefined;
+  private seen: ReadonlyMap<string, SeenProcess> = new Map();
+  private turn = 0;
 
   constructor(parts: AmdgpuProcessesParts) {
     this.parts = parts;
@@ -39,11 +46,45 @@ export class AmdgpuProcesses {
   look(gpus: KnownApus): ProcessView {
     const now = this.parts.nowSeconds();
     if (this.lookedSeconds === undefined || now - this.lookedSeconds >= LOOK_SECONDS) {
-      this.view = viewProcesses(this.parts, gpus);
+      this.view = this.lookNow(gpus);
       this.lookedSeconds = now;
+      this.turn = (this.turn + 1) % TURNS;
     }
     return this.view;
   }
+
+  private lookNow(gpus: KnownApus): ProcessView {
+    const { files, sysfsRoot, procRoot } = this.parts;
+    const uses: Uses = new Map();
+    const seen = new Map<string, SeenProcess>();
+    for (const pid of findEntries(files, procRoot).filter(isNumber)) {
+      const before = this.seen.get(pid);
+      if (before !== undefined && this.isPassedOver(pid, before)) {
+        seen.set(pid, before);
+        continue;
+      }
+      // Who was there before us is not new.
+      const looks = this.lookedSeconds === undefined ? TURNS : (before?.looks ?? 0) + 1;
+      seen.set(pid, { looks, ...lookAtOpenFiles(files, `${procRoot}/${pid}`, Number(pid), uses, gpus) });
+    }
+    this.seen = seen;
+    lookAtKfd(files, path.join(sysfsRoot, 'class/kfd/kfd'), uses, gpus);
+    const complete = seen.size > 0 && [...seen.values()].every(({ isVisible }) => isVisible);
+    return { complete, processes: listProcesses(this.parts, uses) };
+  }
+
+  private isPassedOver(pid: string, { looks, hasGpu }: SeenProcess): boolean {
+    return !hasGpu && looks >= TURNS && Number(pid) % TURNS !== this.turn;
+  }
+}
+
+interface SeenProcess {
+  /** How often it was looked at. */
+  readonly looks: number;
+  /** Whether its open files could be looked at, or it is gone. */
+  readonly isVisible: boolean;
+  /** Whether it had a render node or the KFD open. */
+  readonly hasGpu: boolean;
 }
 
 /** Addresses of the GPUs there are, and whether each is an APU. */
@@ -58,18 +99,13 @@ interface Use {
 
 type Uses = Map<string, Map<number, Use>>;
 
-function viewProcesses({ files, sysfsRoot, procRoot }: AmdgpuProcessesParts, gpus: KnownApus): ProcessView {
-  const uses: Uses = new Map();
-  const pids = findEntries(files, procRoot).filter((name) => /^\d+$/.test(name));
-  let complete = pids.length > 0;
-  for (const pid of pids) {
-    const seen = lookAtOpenFiles(files, path.join(procRoot, pid), Number(pid), uses, gpus);
-    complete &&= seen;
-  }
-  lookAtKfd(files, path.join(sysfsRoot, 'class/kfd/kfd'), uses, gpus);
+function listProcesses(
+  { files, procRoot }: AmdgpuProcessesParts,
+  uses: Uses,
+): Map<string, readonly GpuProcess[]> {
   const processes = [...uses].map(([pciBusId, byPid]) => {
     const list = [...byPid].map(([pid, use]): GpuProcess => {
-      const name = findText(files, path.join(procRoot, String(pid), 'comm'));
+      const name = findText(files, `${procRoot}/${String(pid)}/comm`);
       // Memory of ROCm shows in both places; neither is known to hold all of it on every kernel.
       const clientBytes = [...use.clients.values()].reduce((sum, bytes) => sum + bytes, 0);
       return {
@@ -81,39 +117,42 @@ function viewProcesses({ files, sysfsRoot, procRoot }: AmdgpuProcessesParts, gpu
     });
     return [pciBusId, list.sort((one, other) => one.pid - other.pid)] as const;
   });
-  return { complete, processes: new Map(processes) };
+  return new Map(processes);
 }
 
-/** @returns whether the process could be looked at, or is gone */
+function isNumber(name: string): boolean {
+  return /^\d+$/.test(name);
+}
+
 function lookAtOpenFiles(
   files: DeviceFiles,
   folder: string,
   pid: number,
   uses: Uses,
   gpus: KnownApus,
-): boolean {
+): Pick<SeenProcess, 'isVisible' | 'hasGpu'> {
   let descriptors: readonly string[];
   try {
-    descriptors = files.list(path.join(folder, 'fd'));
+    descriptors = files.list(`${folder}/fd`);
   } catch (error) {
-    return errorCode(error) === 'ENOENT' || errorCode(error) === 'ESRCH';
+    return { isVisible: errorCode(error) === 'ENOENT' || errorCode(error) === 'ESRCH', hasGpu: false };
   }
   const targets = descriptors.map((descriptor) => [descriptor, target(files, folder, descriptor)] as const);
   const compute = targets.some(([, file]) => file === '/dev/kfd');
-  for (const [descriptor, file] of targets) {
-    if (!/^\/dev\/dri\/(renderD|card)\d+$/.test(file)) continue;
-    const client = readClient(findText(files, path.join(folder, 'fdinfo', descriptor)) ?? '', gpus);
+  const nodes = targets.filter(([, file]) => /^\/dev\/dri\/(renderD|card)\d+$/.test(file));
+  for (const [descriptor] of nodes) {
+    const client = readClient(findText(files, `${folder}/fdinfo/${descriptor}`) ?? '', gpus);
     if (client === undefined) continue;
     const use = useOf(uses, client.pciBusId, pid);
     use.compute ||= compute;
     use.clients.set(client.id, client.bytes);
   }
-  return true;
+  return { isVisible: true, hasGpu: compute || nodes.length > 0 };
 }
 
 function target(files: DeviceFiles, folder: string, descriptor: string): string {
   try {
-    return files.linkTarget(path.join(folder, 'fd', descriptor));
+    return files.linkTarget(`${folder}/fd/${descriptor}`);
   } catch {
     return ''; // Closed meanwhile.
   }
@@ -146,8 +185,10 @@ function memoryBytes(lines: ReadonlyMap<string, string>, region: 'vram' | 'gtt')
 
 /** `proc/<pid>/vram_<gpu id>` in bytes, for all users to read. */
 function lookAtKfd(files: DeviceFiles, folder: string, uses: Uses, gpus: KnownApus): void {
+  const pids = findEntries(files, path.join(folder, 'proc')).filter(isNumber);
+  if (pids.length === 0) return;
   const addresses = kfdAddresses(files, path.join(folder, 'topology/nodes'), gpus);
-  for (const pid of findEntries(files, path.join(folder, 'proc')).filter((name) => /^\d+$/.test(name))) {
+  for (const pid of pids) {
     for (const name of findEntries(files, path.join(folder, 'proc', pid))) {
       const pciBusId = addresses.get(/^vram_(\d+)$/.exec(name)?.[1] ?? '');
       if (pciBusId === undefined) continue;

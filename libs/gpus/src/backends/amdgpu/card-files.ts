@@ -1,5 +1,3 @@
-import path from 'node:path';
-
 import { errorCode, readText, type DeviceFiles } from '../../pci/device-files.ts';
 import type { GpuPoints } from '../../gpu-points.ts';
 import type { UnsupportedReading } from '../../reading.ts';
@@ -58,7 +56,7 @@ export class CardFiles {
 
   private attempt<T>(name: string, read: (file: string) => T): T | undefined {
     try {
-      const answer = read(path.join(this.folder, name));
+      const answer = read(name === '.' ? this.folder : `${this.folder}/${name}`);
       this.answered.add(name);
       return answer;
     } catch (error) {

@@ -1,2 +1,0 @@
-/** The half of the program that talks to a driver. */
-export { runGpuReader } from '@llm-monitor/gpus/reader';
