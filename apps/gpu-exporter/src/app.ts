@@ -6,7 +6,7 @@ import {
   type HttpContext,
   type Readiness,
 } from '@llm-monitor/exporter-http';
-import { gpuSnapshotFamilies, type GpuSnapshot, type GpuWatch } from '@llm-monitor/gpus';
+import { GpuExposition, type GpuSnapshot, type GpuWatch } from '@llm-monitor/gpus';
 import { contentTypes, negotiateFormat, renderWith, type SelfMetrics } from '@llm-monitor/metrics-core';
 import type { Logger } from 'pino';
 
@@ -39,6 +39,7 @@ const NOT_STARTED: GpuSnapshot = { gpus: [], backends: [], nothing: 'the exporte
 export function createApp(parts: AppParts): HttpApp {
   const { settings, selfMetrics } = parts;
   const { expectedDevices, maxProcessesPerGpu } = settings;
+  const exposition = new GpuExposition();
 
   const view = (): GpusView => {
     const watch = parts.watch();
@@ -72,12 +73,14 @@ export function createApp(parts: AppParts): HttpApp {
     requestTimeoutSeconds: settings.requestTimeout,
     metrics: async ({ accept, client }) => {
       const format = negotiateFormat(accept);
-      const families = gpuSnapshotFamilies(parts.watch()?.scrape(client) ?? NOT_STARTED, {
+      const options = {
         maxProcessesPerGpu,
         onDroppedSeries: selfMetrics.countDroppedSeries,
         ...(expectedDevices === undefined ? {} : { expectedDevices }),
-      });
-      return { contentType: contentTypes[format], body: await renderWith(families, selfMetrics, format) };
+      };
+      const gpus = exposition.print(parts.watch()?.scrape(client) ?? NOT_STARTED, options, format);
+      const ofItself = await renderWith([], selfMetrics, format);
+      return { contentType: contentTypes[format], body: [...gpus, ...ofItself] };
     },
     routes: (router) => {
       router.get('/gpus', answerGpus);

@@ -46,6 +46,7 @@ export type {
   WindowStatistics,
   XidCount,
 } from './snapshot.ts';
+export { GpuExposition } from './gpu-exposition.ts';
 export {
   gpuSnapshotFamilies,
   processName,

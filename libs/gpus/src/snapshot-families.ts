@@ -24,13 +24,25 @@ export interface GpuSnapshotOptions {
  * All `gpu_*` families of a host's GPUs, in the order of the tables, only those that have points. Of two series with
  * the same labels the first is printed, as `lowerFamilies` has it.
  */
-export function gpuSnapshotFamilies(
+export function gpuSnapshotFamilies(snapshot: GpuSnapshot, options: GpuSnapshotOptions): MetricFamily[] {
+  return [...gpuStateFamilies(snapshot, options), ...gpuPointFamilies(snapshot.gpus)];
+}
+
+/** The figures that the drivers gave: these change only with a reading. */
+export function gpuPointFamilies(gpus: readonly Pick<WatchedGpu, 'reading'>[]): MetricFamily[] {
+  const series = new SeriesTable();
+  for (const { reading } of gpus) addPoints(series, reading);
+  return series.families();
+}
+
+/** What is told beside them: conditions, facts, windows, errors, processes, and how the backends are. */
+export function gpuStateFamilies(
   { gpus, backends }: GpuSnapshot,
   { expectedDevices, maxProcessesPerGpu, onDroppedSeries }: GpuSnapshotOptions,
 ): MetricFamily[] {
   const series = new SeriesTable();
   for (const gpu of gpus) {
-    addReading(series, gpu.reading);
+    addCondition(series, gpu.reading);
     addWatched(series, gpu);
     const { kept, dropped } = largest(gpu.processes ?? [], maxProcessesPerGpu);
     addProcesses(series, gpu.reading, kept);
@@ -54,7 +66,8 @@ export function gpuSnapshotFamilies(
 export function readingFamilies(reading: BackendReading): MetricFamily[] {
   const series = new SeriesTable();
   for (const gpu of reading.gpus) {
-    addReading(series, gpu);
+    addCondition(series, gpu);
+    addPoints(series, gpu);
     const processes = (gpu.processes ?? []).map((process) => ({ ...process, owner: {} }));
     addProcesses(series, gpu, largest(processes, Infinity).kept);
   }
@@ -66,12 +79,15 @@ export function readingFamilies(reading: BackendReading): MetricFamily[] {
   return series.families();
 }
 
-function addReading(series: SeriesTable, { gpu, uuid, condition, facts, points }: GpuReading): void {
+function addCondition(series: SeriesTable, { gpu, uuid, condition, facts }: GpuReading): void {
   const isUp = condition === 'up' || condition === 'suspended';
   series.add('gpu_up', { gpu, uuid }, isUp ? 1 : 0);
   if (isUp) series.add('gpu_suspended', { gpu, uuid }, condition === 'suspended' ? 1 : 0);
   else series.add('gpu_down_info', { gpu, uuid, reason: condition }, 1);
   series.add('gpu_info', { gpu, uuid, ...factLabels(facts) }, 1);
+}
+
+function addPoints(series: SeriesTable, { gpu, uuid, points }: GpuReading): void {
   const ofGpu = Object.freeze({ gpu, uuid });
   for (const { metric, labels, value } of points) {
     series.add(metric, labels === undefined ? ofGpu : labelsOfGpu(gpu, uuid, labels), value);

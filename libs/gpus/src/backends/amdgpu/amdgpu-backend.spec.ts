@@ -228,6 +228,90 @@ describe('cards', () => {
     ]);
   });
 
+  it('keep their own figures when they swap their numbers', async () => {
+    const linked = (card: number, pciBusId: string, busy: string): Record<string, string> => ({
+      ...folderOf(pciBusId, busy),
+      [`sys/devices/${pciBusId}/drm/card${card}/device`]: `->../../../${pciBusId}`,
+      [`sys/class/drm/card${card}`]: `->../../devices/${pciBusId}/drm/card${card}`,
+    });
+    const folderOf = (pciBusId: string, busy: string): Record<string, string> => ({
+      [`sys/devices/${pciBusId}/uevent`]: `DRIVER=amdgpu\nPCI_SLOT_NAME=${pciBusId}\n`,
+      [`sys/devices/${pciBusId}/gpu_busy_percent`]: busy,
+    });
+    const tree = writeTree({ ...linked(0, '0000:03:00.0', '30'), ...linked(1, '0000:83:00.0', '83') });
+    const backend = createAmdgpuBackend({ sysfsRoot: tree.sysfs, procRoot: tree.proc });
+    const busy = async () =>
+      (await backend.read([], new AbortController().signal)).gpus.map((gpu) => [
+        gpu.facts.pciBusId,
+        figure(gpu, 'gpu_utilization_ratio'),
+      ]);
+    const expected = [
+      ['0000:03:00.0', 0.3],
+      ['0000:83:00.0', 0.83],
+    ];
+    expect(await busy()).toEqual(expected);
+    for (const name of ['class/drm/card0', 'class/drm/card1', 'devices']) tree.remove(`sys/${name}`);
+    tree.write({ ...linked(1, '0000:03:00.0', '30'), ...linked(0, '0000:83:00.0', '83') });
+    expect(await busy()).toEqual(expected);
+  });
+
+  it('and their sensors are looked for every 10 s only, and at once when one is gone', async () => {
+    const tree = writeTree(cardFiles(1, ADDRESS, SENSORS));
+    const files = spiedFiles();
+    let nowSeconds = 0;
+    const backend = createAmdgpuBackend({
+      sysfsRoot: tree.sysfs,
+      procRoot: tree.proc,
+      files,
+      nowSeconds: () => nowSeconds,
+    });
+    const scans = async () => {
+      files.opened.splice(0);
+      const { gpus } = await backend.read([], new AbortController().signal);
+      const celsius = figure(gpus[0], 'gpu_temperature_celsius{sensor="core"}');
+      const folders = files.opened.filter((file) => /\/(drm|hwmon|hwmon\d+)$/.test(file));
+      return [celsius, [...new Set(folders.map((file) => path.basename(file)))]];
+    };
+    expect(await scans()).toEqual([53, ['drm', 'hwmon', 'hwmon3']]);
+    nowSeconds = 9;
+    expect(await scans()).toEqual([53, []]);
+    nowSeconds = 10;
+    expect(await scans()).toEqual([53, ['drm', 'hwmon', 'hwmon3']]);
+    tree.remove('sys/class/drm/card1/device/hwmon/hwmon3');
+    tree.write(
+      cardFiles(1, ADDRESS, { 'hwmon/hwmon7/temp1_label': 'edge', 'hwmon/hwmon7/temp1_input': '60000' }),
+    );
+    expect(await scans()).toEqual([60, ['drm', 'hwmon', 'hwmon7']]);
+  });
+
+  it('that came back are read at once, with the facts of what is there now', async () => {
+    const tree = writeTree(cardFiles(1, ADDRESS, { ...SENSORS, vbios_version: 'old' }));
+    const backend = createAmdgpuBackend({ sysfsRoot: tree.sysfs, procRoot: tree.proc, nowSeconds: () => 0 });
+    const state = async () => {
+      const { gpus } = await backend.read([], new AbortController().signal);
+      return gpus.map(({ condition, facts }) => [condition, facts.vbiosVersion]);
+    };
+    expect(await state()).toEqual([['up', 'old']]);
+    tree.remove('sys/class/drm/card1');
+    expect(await state()).toEqual([['vanished', 'old']]);
+    tree.write(cardFiles(2, ADDRESS, { ...SENSORS, vbios_version: 'new' }));
+    expect(await state()).toEqual([['up', 'new']]);
+  });
+
+  it('that are lost keep the facts they had', async () => {
+    const errors: Record<string, string> = {};
+    const tree = writeTree(cardFiles(1, ADDRESS, { ...SENSORS, vbios_version: 'known' }));
+    const files = spiedFiles(errors);
+    const backend = createAmdgpuBackend({ sysfsRoot: tree.sysfs, procRoot: tree.proc, files });
+    const state = async () => {
+      const { gpus } = await backend.read([], new AbortController().signal);
+      return gpus.map(({ condition, facts }) => [condition, facts.vbiosVersion]);
+    };
+    await state();
+    Object.assign(errors, { _input: 'EIO', power1_average: 'EIO', vbios_version: 'EIO' });
+    expect([await state(), await state()]).toEqual([[['lost', 'known']], [['lost', 'known']]]);
+  });
+
   it('tell what they are', async () => {
     const { gpu, driverVersion } = await readOne({
       ...SENSORS,
@@ -345,6 +429,195 @@ describe('a card that sleeps', () => {
     const { gpus } = await backend.read([], new AbortController().signal);
     expect(gpus).toMatchObject([{ condition: 'suspended', points: [] }]);
   });
+});
+
+describe('a card that may sleep', () => {
+  const OTHER = '0000:83:00.0';
+  const idle = { ...SENSORS, gpu_busy_percent: '0', vbios_version: '113-D70401XT-N11' };
+  const user = {
+    'proc/100/fd/4': '->/dev/dri/renderD128',
+    'proc/100/fdinfo/4': fdinfo(ADDRESS, 'drm-memory-vram:\t1024 KiB'),
+  };
+  const managed: PciGpu = { pciBusId: ADDRESS, vendor: 'amd', suspended: false, powerManaged: true };
+  const asleep: PciGpu = { ...managed, suspended: true };
+
+  function fdinfo(pciBusId: string, memory: string): string {
+    return `drm-driver:\tamdgpu\ndrm-pdev:\t${pciBusId}\ndrm-client-id:\t1\n${memory}\n`;
+  }
+
+  function host(
+    files: Readonly<Record<string, string | Buffer>>,
+    errors: Readonly<Record<string, string>> = {},
+  ) {
+    const tree = writeTree({ 'proc/1/fd/0': '->/dev/null', ...files });
+    const spied = spiedFiles(errors);
+    let nowSeconds = 0;
+    const backend = createAmdgpuBackend({
+      sysfsRoot: tree.sysfs,
+      procRoot: tree.proc,
+      files: spied,
+      nowSeconds: () => nowSeconds,
+      unixSeconds: () => 1_700_000_000,
+    });
+    return {
+      tree,
+      /** A reading and ten samples at a time: what it gives, and what the driver of each card was asked for. */
+      at: async (seconds: number, ...pci: readonly PciGpu[]) => {
+        nowSeconds = seconds;
+        spied.opened.splice(0);
+        const { gpus } = await backend.read(pci, new AbortController().signal);
+        const samples = Array.from({ length: 10 }, () => backend.sample?.() ?? []).flat();
+        const asked = (card: number): string[] =>
+          spied.opened.filter(
+            (file) =>
+              file.startsWith(path.join(tree.sysfs, `class/drm/card${card}/device/`)) &&
+              !/\/(uevent|device|power\/runtime_status|power_state)$/.test(file),
+          );
+        return { gpus, samples, asked };
+      },
+    };
+  }
+
+  it('and has nothing to do is left alone for 60 s, in readings and in samples', async () => {
+    const { at } = host(cardFiles(1, ADDRESS, idle));
+    const first = await at(0, managed);
+    expect(figure(first.gpus[0], 'gpu_power_watts')).toBe(68);
+    expect(first.samples).toEqual([]);
+    for (const seconds of [1, 10, 30, 59.9]) {
+      const { gpus, samples, asked } = await at(seconds, managed);
+      expect(gpus).toEqual([
+        { gpu: '0', uuid: ADDRESS, condition: 'up', facts: first.gpus[0]?.facts, points: [] },
+      ]);
+      expect([seconds, samples, asked(1)]).toEqual([seconds, [], []]);
+    }
+    const { gpus, asked } = await at(60, managed);
+    expect(figure(gpus[0], 'gpu_power_watts')).toBe(68);
+    expect(asked(1)).not.toEqual([]);
+  });
+
+  it.each<
+    [
+      string,
+      boolean,
+      Record<string, string | Buffer>,
+      { pci?: Partial<PciGpu>; errors?: Record<string, string> },
+    ]
+  >([
+    ['no process and no load', true, {}, {}],
+    ['no load, and others are hidden', true, {}, { errors: { '/1/fd': 'EACCES' } }],
+    [
+      'a process that holds no memory',
+      true,
+      { ...user, 'proc/100/fdinfo/4': fdinfo(ADDRESS, 'drm-memory-vram:\t0') },
+      {},
+    ],
+    [
+      'a process on another card',
+      true,
+      { ...user, 'proc/100/fdinfo/4': fdinfo(OTHER, 'drm-memory-vram:\t9 KiB') },
+      {},
+    ],
+    ['a process that holds memory', false, user, {}],
+    ['a process that holds memory, and others are hidden', false, user, { errors: { '/1/fd': 'EACCES' } }],
+    ['load', false, cardFiles(1, ADDRESS, { ...idle, gpu_busy_percent: '1' }), {}],
+    ['no process, and its load is not known', true, {}, { errors: { gpu_busy_percent: 'EINVAL' } }],
+    ['nothing known of either', false, {}, { errors: { gpu_busy_percent: 'EINVAL', '/1/fd': 'EACCES' } }],
+    ['no leave to sleep', false, {}, { pci: { powerManaged: false } }],
+  ])('with %s is left alone: %s', async (_, isLeftAlone, files, { pci, errors }) => {
+    const { at } = host({ ...cardFiles(1, ADDRESS, idle), ...files }, errors);
+    const gpu = { ...managed, ...pci };
+    await at(0, gpu);
+    const { gpus, samples, asked } = await at(1, gpu);
+    expect(gpus[0]?.condition).toBe('up');
+    expect([gpus[0]?.points.length === 0, samples.length === 0, asked(1).length === 0]).toEqual([
+      isLeftAlone,
+      isLeftAlone,
+      isLeftAlone,
+    ]);
+  });
+
+  it('of which nobody said that it may is read on', async () => {
+    const { at } = host(cardFiles(1, ADDRESS, idle));
+    await at(0, { pciBusId: ADDRESS, vendor: 'amd', suspended: false });
+    expect((await at(1, { pciBusId: ADDRESS, vendor: 'amd', suspended: false })).asked(1)).not.toEqual([]);
+  });
+
+  it('that fell asleep meanwhile is suspended, and read at once when it is awake again', async () => {
+    const { tree, at } = host(cardFiles(1, ADDRESS, idle));
+    await at(0, managed);
+    const sleeping = await at(6, asleep);
+    expect(sleeping.gpus).toMatchObject([{ condition: 'suspended', points: [] }]);
+    expect([sleeping.samples, sleeping.asked(1)]).toEqual([[], []]);
+    tree.write(cardFiles(1, ADDRESS, { gpu_busy_percent: '50' }));
+    const woken = await at(7, managed);
+    expect(figure(woken.gpus[0], 'gpu_utilization_ratio')).toBe(0.5);
+    expect(woken.samples).toHaveLength(20);
+    // It has nothing to do any longer, and is left alone again.
+    tree.write(cardFiles(1, ADDRESS, { gpu_busy_percent: '0' }));
+    expect((await at(8, managed)).gpus[0]?.points).not.toEqual([]);
+    expect((await at(9, managed)).asked(1)).toEqual([]);
+  });
+
+  it('and does not in the minute it has is not left alone again for an hour', async () => {
+    const { at } = host(cardFiles(1, ADDRESS, idle));
+    const isAsked = async (seconds: number, gpu = managed) => (await at(seconds, gpu)).asked(1).length > 0;
+    expect([await isAsked(0), await isAsked(1), await isAsked(60)]).toEqual([true, false, true]);
+    expect([await isAsked(61), await isAsked(3659)]).toEqual([true, true]);
+    expect([await isAsked(3660), await isAsked(3661)]).toEqual([true, false]);
+    // Once it is seen asleep, it can sleep.
+    expect([await isAsked(3720), await isAsked(3721), await isAsked(3722, asleep)]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect([await isAsked(3723), await isAsked(3724)]).toEqual([true, false]);
+  });
+
+  it.each([
+    ['a process takes memory of it', 11, user, {}],
+    ['the leave to sleep is taken back', 2, {}, { powerManaged: false }],
+  ])('is read again as soon as %s', async (_, seconds, files, pci) => {
+    const { tree, at } = host(cardFiles(1, ADDRESS, idle));
+    await at(0, managed);
+    expect((await at(1, managed)).asked(1)).toEqual([]);
+    tree.write(files);
+    await at(10, { ...managed, ...(seconds > 10 ? pci : {}) });
+    expect((await at(seconds, { ...managed, ...pci })).gpus[0]?.points).not.toEqual([]);
+  });
+
+  it('does so by itself: the others are read and sampled', async () => {
+    const { at } = host({
+      ...cardFiles(1, ADDRESS, idle),
+      ...cardFiles(2, OTHER, { ...SENSORS, gpu_busy_percent: '40' }),
+    });
+    const other: PciGpu = { ...managed, pciBusId: OTHER };
+    await at(0, managed, other);
+    const { gpus, samples, asked } = await at(1, managed, other);
+    expect(gpus.map((gpu) => [gpu.condition, figure(gpu, 'gpu_utilization_ratio')])).toEqual([
+      ['up', undefined],
+      ['up', 0.4],
+    ]);
+    expect([...new Set(samples.map(({ uuid }) => uuid))]).toEqual([OTHER]);
+    expect([asked(1).length > 0, asked(2).length > 0]).toEqual([false, true]);
+  });
+
+  it('and is gone is told of as vanished', async () => {
+    const { tree, at } = host(cardFiles(1, ADDRESS, idle));
+    await at(0, managed);
+    tree.remove('sys/class/drm/card1');
+    expect((await at(10)).gpus).toMatchObject([{ condition: 'vanished', points: [] }]);
+  });
+});
+
+it('asks of a card that may not sleep for its two quick figures only, between readings', async () => {
+  const tree = writeTree(cardFiles(1, ADDRESS, { ...SENSORS, gpu_busy_percent: '0' }));
+  const files = spiedFiles();
+  const backend = createAmdgpuBackend({ sysfsRoot: tree.sysfs, procRoot: tree.proc, files });
+  const pci: PciGpu = { pciBusId: ADDRESS, vendor: 'amd', suspended: false, powerManaged: false };
+  await backend.read([pci], new AbortController().signal);
+  files.opened.splice(0);
+  expect(backend.sample?.()).toHaveLength(2);
+  expect(files.opened.map((file) => path.basename(file))).toEqual(['gpu_busy_percent', 'power1_average']);
 });
 
 it('never asks for pcie_bw, which takes the driver a second', async () => {

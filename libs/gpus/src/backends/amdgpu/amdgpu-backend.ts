@@ -6,19 +6,24 @@ import {
   BackendError,
   type BackendReading,
   type GpuBackend,
-  type GpuPoint,
   type GpuProcess,
-  type GpuReading,
   type GpuSample,
   type PciGpu,
-  type UnsupportedReading,
 } from '../../reading.ts';
-import { AmdgpuProcesses, type KnownApus, type ProcessView } from './amdgpu-processes.ts';
-import { awakeCardFacts, sleepingCardFacts, type CardFacts } from './card-facts.ts';
-import { cardUuids } from './card-identity.ts';
+import { AmdgpuProcesses } from './amdgpu-processes.ts';
+import { CardRests } from './card-rests.ts';
 import { findCards, type Card } from './find-cards.ts';
-import { rarelyRead } from './rarely-read.ts';
-import { readCard, sampleCard, sampleFiles, type CardReading, type SampleFiles } from './read-card.ts';
+import { rarelyRead, type RarelyReadFiles } from './rarely-read.ts';
+import { sampleCard, type CardReading, type SampleFiles } from './read-card.ts';
+import {
+  apusOf,
+  assemble,
+  processesOf,
+  readCards,
+  type FoundCard,
+  type KnownCard,
+  type ReadCardsParts,
+} from './read-cards.ts';
 
 export interface AmdgpuBackendParts {
   readonly sysfsRoot?: string;
@@ -29,7 +34,16 @@ export interface AmdgpuBackendParts {
   readonly unixSeconds?: () => number;
 }
 
-/** AMD's GPUs by the files of their kernel driver: no library, no program, no privilege. */
+/** Between two looks for cards that came, and for the version of the driver. */
+const SCAN_SECONDS = 10;
+
+/**
+ * AMD's GPUs by the files of their kernel driver: no library, no program, no privilege.
+ *
+ * A card that the kernel has put to sleep is left alone, and so is, for a minute, one that it may put to sleep
+ * (`powerManaged`) and that has nothing to do: our reads each second would keep it awake for ever. Meanwhile it is up,
+ * has its facts and no figures; see `CardRests`.
+ */
 export function createAmdgpuBackend({
   sysfsRoot = '/sys',
   procRoot = '/proc',
@@ -37,154 +51,142 @@ export function createAmdgpuBackend({
   nowSeconds = () => performance.now() / 1000,
   unixSeconds = () => Date.now() / 1000,
 }: AmdgpuBackendParts): GpuBackend {
-  const processes = new AmdgpuProcesses({ files, sysfsRoot, procRoot, nowSeconds });
-  const known = new Map<string, KnownCard>();
-  const filesByCard = new Map<string, DeviceFiles>();
-  const filesOf = ({ pciBusId, device }: Card): DeviceFiles => {
-    const key = `${pciBusId} ${device}`;
-    const kept = filesByCard.get(key) ?? rarelyRead(files, nowSeconds);
-    filesByCard.set(key, kept);
-    return kept;
-  };
-  let awake: readonly AwakeCard[] = [];
-  return {
-    name: 'amdgpu',
-    read(pci) {
-      try {
-        const found = readCards(filesOf, findCards(files, sysfsRoot), pci, known);
-        if (found.length === 0) throw noGpus(sysfsRoot, pci);
-        const reading = assemble(
-          found,
-          (gpus) => processes.look(gpus),
-          driverVersion(files, sysfsRoot, procRoot),
-        );
-        awake = reading.gpus.flatMap(({ condition, facts, uuid }) => {
-          const card = found.find((each) => each.pciBusId === facts.pciBusId)?.card;
-          return condition === 'up' && card !== undefined
-            ? [{ device: card.device, uuid, quick: sampleFiles(filesOf(card), card) }]
-            : [];
-        });
-        return Promise.resolve(reading);
-      } catch (error) {
-        awake = [];
-        return Promise.reject(toBackendError(error));
-      }
-    },
-    sample() {
-      return awake.flatMap((card) => sample(files, card, unixSeconds()));
-    },
-    close() {
-      awake = [];
-    },
-  };
+  return new AmdgpuBackend({ sysfsRoot, procRoot, files, nowSeconds, unixSeconds });
 }
 
-/** A card that was awake at the last reading. */
+interface Scan {
+  readonly cards: readonly Card[];
+  readonly driverVersion: string | undefined;
+  readonly untilSeconds: number;
+}
+
+/** A card that was read at the last reading, and may be sampled. */
 interface AwakeCard {
   readonly device: string;
   readonly uuid: string;
   readonly quick: SampleFiles;
+  /** Whether it may fall asleep before the next reading. */
+  readonly maySleep: boolean;
 }
 
-/** A card that was ever seen: one that is gone stays in the list, so that the others keep their index. */
-interface KnownCard {
-  readonly identity: CardFacts;
-  /** Whether its facts were read while it was awake. */
-  readonly whole: boolean;
-}
+class AmdgpuBackend implements GpuBackend {
+  readonly name = 'amdgpu';
+  private readonly parts: Required<AmdgpuBackendParts>;
+  private readonly processes: AmdgpuProcesses;
+  private readonly rests: CardRests;
+  private readonly known = new Map<string, KnownCard>();
+  /** By the folder of the device. */
+  private readonly files = new Map<string, RarelyReadFiles>();
+  private scan: Scan | undefined;
+  private awake: readonly AwakeCard[] = [];
 
-interface FoundCard {
-  readonly pciBusId: string;
-  readonly identity: CardFacts;
-  readonly card: Card | undefined;
-  /** Undefined for one that sleeps. */
-  readonly reading: CardReading | undefined;
-}
+  constructor(parts: Required<AmdgpuBackendParts>) {
+    this.parts = parts;
+    this.processes = new AmdgpuProcesses(parts);
+    this.rests = new CardRests(parts.nowSeconds);
+  }
 
-/**
- * Reads the cards that are awake; of one that sleeps no file of its driver's sensors is opened.
- * @param known cards seen before, by PCI address; added to
- */
-export function readCards(
-  filesOf: (card: Card) => DeviceFiles,
-  cards: readonly Card[],
-  pci: readonly PciGpu[],
-  known: Map<string, KnownCard>,
-): FoundCard[] {
-  const found = cards.map((card): FoundCard => {
-    const { pciBusId } = card;
-    const files = filesOf(card);
-    if (pci.some((gpu) => gpu.pciBusId === pciBusId && gpu.suspended) || isSuspended(files, card.device)) {
-      const identity = known.get(pciBusId)?.identity ?? sleepingCardFacts(files, card);
-      if (!known.has(pciBusId)) known.set(pciBusId, { identity, whole: false });
-      return { pciBusId, identity, card, reading: undefined };
+  read(pci: readonly PciGpu[]): Promise<BackendReading> {
+    try {
+      return Promise.resolve(this.readNow(pci));
+    } catch (error) {
+      this.awake = [];
+      return Promise.reject(toBackendError(error));
     }
-    const before = known.get(pciBusId);
-    const identity = before?.whole === true ? before.identity : awakeCardFacts(files, card);
-    const reading = readCard(files, card);
-    known.set(pciBusId, { identity, whole: reading.condition === 'up' });
-    return { pciBusId, identity, card, reading };
-  });
-  const gone = [...known].flatMap(([pciBusId, { identity }]): FoundCard[] =>
-    cards.some((card) => card.pciBusId === pciBusId)
-      ? []
-      : [{ pciBusId, identity, card: undefined, reading: undefined }],
-  );
-  return [...found, ...gone].sort((one, other) => (one.pciBusId < other.pciBusId ? -1 : 1));
-}
+  }
 
-/** Makes one reading of the cards that were found; the label `gpu` is their order by PCI address. */
-export function assemble(
-  found: readonly FoundCard[],
-  lookAtProcesses: ((gpus: KnownApus) => ProcessView) | undefined,
-  version: string | undefined,
-): BackendReading {
-  const uuids = cardUuids(found.map(({ pciBusId, identity }) => ({ pciBusId, uniqueId: identity.uniqueId })));
-  const view = lookAtProcesses?.(
-    new Map(found.map(({ pciBusId, reading }) => [pciBusId, reading?.apu === true])),
-  );
-  const gpus = found.map(({ pciBusId, identity, card, reading }, index): GpuReading => {
-    const condition = card === undefined ? 'vanished' : (reading?.condition ?? 'suspended');
-    const processes = condition === 'up' && view !== undefined ? processesOf(view, pciBusId) : undefined;
-    return {
-      gpu: String(index),
-      uuid: uuids.get(pciBusId) ?? pciBusId,
-      condition,
-      facts: { ...identity.facts, ...(version === undefined ? {} : { driverVersion: version }) },
-      points: [
-        ...(reading?.points ?? []),
-        ...(view?.complete === true && processes !== undefined ? counts(processes) : []),
-      ],
-      ...(processes === undefined ? {} : { processes }),
+  sample(): readonly GpuSample[] {
+    const unixSeconds = this.parts.unixSeconds();
+    return this.awake.flatMap((card) => sample(this.parts.files, card, unixSeconds));
+  }
+
+  close(): void {
+    this.awake = [];
+  }
+
+  private readNow(pci: readonly PciGpu[]): BackendReading {
+    const onBus = new Map(pci.map((gpu) => [gpu.pciBusId, gpu]));
+    const found = this.find(onBus);
+    if (found.length === 0) throw noGpus(this.parts.sysfsRoot, pci);
+    const view = this.processes.look(apusOf(found));
+    const reading = assemble(found, view, this.scan?.driverVersion);
+    for (const { pciBusId, answer } of found) {
+      const processes = processesOf(view, pciBusId);
+      if (processes?.some(holdsMemory) === true) this.rests.end(pciBusId);
+      else if (onBus.get(pciBusId)?.powerManaged === true && isIdle(answer, processes)) {
+        this.rests.begin(pciBusId);
+      }
+    }
+    this.awake = found.flatMap(({ pciBusId, card, answer }, index) => {
+      const uuid = reading.gpus[index]?.uuid;
+      if (card === undefined || uuid === undefined || typeof answer === 'string') return [];
+      if (answer.condition !== 'up' || this.rests.isResting(pciBusId)) return [];
+      const maySleep = onBus.get(pciBusId)?.powerManaged !== false;
+      return [{ device: card.device, uuid, quick: answer.quick, maySleep }];
+    });
+    return reading;
+  }
+
+  /** Reads the cards, and once more where a file is gone: cards and sensors get new numbers when a driver starts anew. */
+  private find(onBus: ReadonlyMap<string, PciGpu>): readonly FoundCard[] {
+    const { rests, known } = this;
+    const filesOf = (card: Card): DeviceFiles => this.filesOf(card);
+    const parts: Omit<ReadCardsParts, 'cards'> = { filesOf, onBus, rests, known };
+    let found = readCards({ ...parts, cards: this.cards() });
+    if ([...this.files.values()].map((files) => files.takeVanished()).includes(true)) {
+      this.scan = undefined;
+      found = readCards({ ...parts, cards: this.cards() });
+    }
+    for (const { card, answer } of found) {
+      // What was kept of one that does not answer may be of no use when it does.
+      if (card !== undefined && typeof answer !== 'string' && answer.condition !== 'up') {
+        this.filesOf(card).forget();
+      }
+    }
+    return found;
+  }
+
+  /** The cards there are; where one is missed that there was, or there is none, they are looked for each time. */
+  private cards(): readonly Card[] {
+    const { files, sysfsRoot, procRoot, nowSeconds } = this.parts;
+    const { scan } = this;
+    if (scan !== undefined && scan.cards.length === this.known.size && nowSeconds() < scan.untilSeconds) {
+      return scan.cards;
+    }
+    const cards = findCards(files, sysfsRoot);
+    this.scan = {
+      cards,
+      driverVersion: driverVersion(files, sysfsRoot, procRoot),
+      untilSeconds: cards.length === 0 ? -Infinity : nowSeconds() + SCAN_SECONDS,
     };
-  });
-  return {
-    backend: 'amdgpu',
-    ...(version === undefined ? {} : { driverVersion: version }),
-    gpus,
-    unparsed: found.flatMap(({ reading }) => reading?.unparsed ?? []),
-    unsupported: unique(found.flatMap(({ reading }) => reading?.unsupported ?? [])),
-  };
+    for (const device of this.files.keys()) {
+      if (!cards.some((card) => card.device === device)) this.files.delete(device);
+    }
+    return cards;
+  }
+
+  private filesOf({ device }: Card): RarelyReadFiles {
+    const kept = this.files.get(device) ?? rarelyRead(this.parts.files, this.parts.nowSeconds);
+    this.files.set(device, kept);
+    return kept;
+  }
 }
 
-/** Where other users' processes are hidden from us, an empty list would say that there are none: then it is not known. */
-function processesOf(
-  { complete, processes }: ProcessView,
-  pciBusId: string,
-): readonly GpuProcess[] | undefined {
-  return processes.get(pciBusId) ?? (complete ? [] : undefined);
+/** No load and no process that holds memory; where its processes are not known, its load has to be. */
+function isIdle(answer: FoundCard['answer'], processes: readonly GpuProcess[] | undefined): boolean {
+  if (typeof answer === 'string' || answer.condition !== 'up') return false;
+  const utilization = utilizationOf(answer);
+  return processes === undefined
+    ? utilization === 0
+    : (utilization ?? 0) === 0 && !processes.some(holdsMemory);
 }
 
-function counts(processes: readonly GpuProcess[]): GpuPoint[] {
-  return (['compute', 'graphics'] as const).map((type) => ({
-    metric: 'gpu_processes',
-    value: processes.filter((process) => process.type === type).length,
-    labels: { type },
-  }));
+function utilizationOf({ points }: CardReading): number | undefined {
+  return points.find(({ metric }) => metric === 'gpu_utilization_ratio')?.value;
 }
 
-function unique(readings: readonly UnsupportedReading[]): UnsupportedReading[] {
-  return [...new Map(readings.map((each) => [`${each.field} ${each.why}`, each])).values()];
+function holdsMemory({ memoryBytes }: GpuProcess): boolean {
+  return memoryBytes === undefined || memoryBytes > 0;
 }
 
 /** AMD's own driver package tells its version; the one in the kernel has the kernel's, as rocm-smi says it too. */
@@ -195,9 +197,13 @@ function driverVersion(files: DeviceFiles, sysfsRoot: string, procRoot: string):
   );
 }
 
-/** Asks anew whether the card sleeps: it may have gone to sleep since it was read. */
-function sample(files: DeviceFiles, { device, uuid, quick }: AwakeCard, unixSeconds: number): GpuSample[] {
-  if (isSuspended(files, device)) return [];
+/** Asks anew whether the card sleeps, where it can: it may have gone to sleep since it was read. */
+function sample(
+  files: DeviceFiles,
+  { device, uuid, quick, maySleep }: AwakeCard,
+  unixSeconds: number,
+): GpuSample[] {
+  if (maySleep && isSuspended(files, device)) return [];
   const { utilizationRatio, powerWatts } = sampleCard(files, quick);
   return [
     ...(utilizationRatio === undefined

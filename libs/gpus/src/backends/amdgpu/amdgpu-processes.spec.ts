@@ -102,7 +102,7 @@ describe('processes', () => {
     expect([...view.processes.keys()]).toEqual([expected]);
   });
 
-  it('are looked up at most every 5 s', () => {
+  it('are looked up at most every 10 s', () => {
     const tree = writeTree(HOST);
     const files = spiedFiles();
     let nowSeconds = 0;
@@ -114,12 +114,86 @@ describe('processes', () => {
     });
     const first = processes.look(new Map());
     files.opened.splice(0);
-    nowSeconds = 4.9;
+    nowSeconds = 9.9;
     expect(processes.look(new Map())).toBe(first);
     expect(files.opened).toEqual([]);
-    nowSeconds = 5;
+    nowSeconds = 10;
     processes.look(new Map());
     expect(files.opened).not.toEqual([]);
+  });
+
+  describe('over time', () => {
+    const GPU_OF = (pid: number): Record<string, string> => ({
+      [`proc/${pid}/fd/7`]: '->/dev/dri/renderD128',
+      [`proc/${pid}/fdinfo/7`]: fdinfo(CARD, pid, 'drm-memory-vram:\t8 KiB'),
+    });
+
+    function looks(errors: Readonly<Record<string, string>> = {}) {
+      const tree = writeTree(HOST);
+      const files = spiedFiles(errors);
+      let nowSeconds = 0;
+      const processes = new AmdgpuProcesses({
+        files,
+        sysfsRoot: tree.sysfs,
+        procRoot: tree.proc,
+        nowSeconds: () => nowSeconds,
+      });
+      return {
+        tree,
+        /** Looks, ten seconds on: whose open files were looked at, and who is on the GPU. */
+        next: () => {
+          files.opened.splice(0);
+          const { complete, processes: byGpu } = processes.look(new Map());
+          nowSeconds += 10;
+          const lookedAt = files.opened.flatMap((file) => /\/(\d+)\/fd$/.exec(file)?.[1] ?? []).map(Number);
+          return { lookedAt, complete, onGpu: byGpu.get(CARD)?.map(({ pid }) => pid) };
+        },
+      };
+    }
+
+    it('those with a GPU open are looked at each time, the others once in a minute', () => {
+      const { next } = looks();
+      expect(next().lookedAt).toEqual([100, 200, 300, 400]);
+      const minute = [1, 2, 3, 4, 5, 6].map(() => next());
+      // One that has only the render node of another driver open may open ours as well.
+      expect(minute.map(({ lookedAt }) => lookedAt.filter((pid) => pid !== 400))).toEqual(
+        Array.from({ length: 6 }, () => [100, 200, 300]),
+      );
+      expect(minute.filter(({ lookedAt }) => lookedAt.includes(400))).toHaveLength(1);
+      expect(minute.map(({ onGpu }) => onGpu)).toEqual(Array.from({ length: 6 }, () => [100, 200]));
+    });
+
+    it('one that opens a GPU long after it began shows within a minute', () => {
+      const { tree, next } = looks();
+      next();
+      tree.write(GPU_OF(400));
+      const minute = [1, 2, 3, 4, 5, 6].map(() => next().onGpu);
+      expect(minute.at(-1)).toEqual([100, 200, 400]);
+    });
+
+    it('one that is new is looked at each time for a minute', () => {
+      const { tree, next } = looks();
+      next();
+      tree.write({ 'proc/500/fd/0': '->/dev/null' });
+      const minute = [1, 2, 3, 4, 5].map(() => next().lookedAt.includes(500));
+      expect(minute).toEqual([true, true, true, true, true]);
+      tree.write(GPU_OF(500));
+      expect(next().onGpu).toEqual([100, 200, 500]);
+    });
+
+    it('one that cannot be looked at is not forgotten when it is passed over', () => {
+      const { next } = looks({ '/400/fd': 'EACCES' });
+      expect([1, 2, 3, 4, 5, 6, 7].map(() => next().complete)).toEqual(
+        Array.from({ length: 7 }, () => false),
+      );
+    });
+
+    it('one that is gone, and its GPU, are gone', () => {
+      const { tree, next } = looks();
+      next();
+      tree.remove('proc/200');
+      expect(next().onGpu).toEqual([100]);
+    });
   });
 
   it.each([

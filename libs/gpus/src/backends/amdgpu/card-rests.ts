@@ -13,8 +13,8 @@ interface Rest {
 
 /**
  * Which cards are left alone, each by its PCI address, so that the kernel can put them to sleep: every read of a sensor
- * wakes a card, and puts off its sleep by the five seconds that amdgpu sets for it (`amdgpu_drm_ioctl`'s and sysfs'
- * `pm_runtime_mark_last_busy`, `pm_runtime_set_autosuspend_delay(dev, 5000)`).
+ * wakes a card, and puts its sleep off by the 5 s that amdgpu sets (`pm_runtime_mark_last_busy` in amdgpu_pm.c,
+ * `pm_runtime_set_autosuspend_delay` where it takes a card on).
  */
 export class CardRests {
   private readonly nowSeconds: () => number;

@@ -6,7 +6,7 @@ import { normalizePciBusId } from '../../pci/pci-gpus.ts';
 /** A card that one of AMD's drivers holds, found by its PCI address: numbers of cards and of hwmon change at boot. */
 export interface Card {
   readonly pciBusId: string;
-  /** Folder of the PCI device, through the card as it is numbered now. */
+  /** Folder of the PCI device: its own, which no new number of the card changes, where the links lead to it. */
   readonly device: string;
   readonly driver: string;
   /** Four hexadecimal digits. */
@@ -24,7 +24,10 @@ export function findCards(files: DeviceFiles, sysfsRoot: string): Card[] {
 export function findCardsIn(files: DeviceFiles, folder: string): Card[] {
   const cards = findEntries(files, folder)
     .filter((name) => /^card\d+$/.test(name))
-    .flatMap((name) => findCard(files, path.join(folder, name, 'device')) ?? []);
+    .flatMap((name) => {
+      const card = findCard(files, path.join(folder, name, 'device'));
+      return card === undefined ? [] : [{ ...card, device: ownFolder(files, folder, name, card) }];
+    });
   // An alias of the same device would be counted twice.
   const byAddress = new Map(cards.map((card) => [card.pciBusId, card]));
   return [...byAddress.values()].sort((one, other) => (one.pciBusId < other.pciBusId ? -1 : 1));
@@ -40,6 +43,17 @@ export function findCard(files: DeviceFiles, device: string): Card | undefined {
   const pciBusId = normalizePciBusId(lines.get('PCI_SLOT_NAME') ?? '');
   if (!DRIVERS.includes(driver) || pciBusId === undefined) return undefined;
   return { pciBusId, device, driver, deviceId: lines.get('PCI_ID')?.split(':')[1] };
+}
+
+/** Cards can swap their numbers while we read; copies of a tree have no links, and are read through the card. */
+function ownFolder(files: DeviceFiles, folder: string, name: string, card: Card): string {
+  try {
+    const linked = path.resolve(folder, files.linkTarget(path.join(folder, name)));
+    const device = path.resolve(linked, files.linkTarget(path.join(linked, 'device')));
+    return findCard(files, device)?.pciBusId === card.pciBusId ? device : card.device;
+  } catch {
+    return card.device;
+  }
 }
 
 function splitOnce(text: string, separator: string): [string, string] {

@@ -1,5 +1,3 @@
-import path from 'node:path';
-
 import type { Labels } from '@llm-monitor/metrics-core';
 
 import type { GpuMetricName } from '../../gpu-metrics.ts';
@@ -19,6 +17,13 @@ export interface CardReading {
   readonly points: readonly GpuPoint[];
   readonly unparsed: readonly UnparsedValue[];
   readonly unsupported: readonly UnsupportedReading[];
+  readonly quick: SampleFiles;
+}
+
+/** Files of the two figures that are worth a quick look between readings; undefined where a card does not have one. */
+export interface SampleFiles {
+  readonly busy: string | undefined;
+  readonly power: string | undefined;
 }
 
 interface Figure {
@@ -45,6 +50,8 @@ const DEVICE_FIGURES: readonly Figure[] = [
 
 /** Asks the hardware, as the sensors of hwmon do; the sizes of memory the driver knows by itself. */
 const BUSY_FILE = 'gpu_busy_percent';
+/** What the card draws now is before its average. */
+const POWER_FILES = ['power1_input', 'power1_average'];
 const GONE = ['EIO', 'ENODEV'];
 
 /** What the driver calls its temperature sensors. */
@@ -79,7 +86,7 @@ const PCIE_GENERATIONS: Readonly<Record<string, number>> = {
 };
 
 /**
- * Reads all figures of a card that is awake. The folder of hwmon is looked up each time, for its number changes.
+ * Reads all figures of a card that is awake. The folder of hwmon is looked up by its parent, for its number changes.
  *
  * Zeros that mean "unknown" are no figures (device-metrics-exporter#281, #353: 0 W and 0 C on consumer cards and APUs):
  * a temperature of exactly 0 C is that of a sensor that is not there (a RX 5500 XT has one for its memory), and a GPU that
@@ -88,7 +95,8 @@ const PCIE_GENERATIONS: Readonly<Record<string, number>> = {
 export function readCard(files: DeviceFiles, card: Card): CardReading {
   const points = new GpuPoints();
   const device = new CardFiles(files, card.device, '', points);
-  const hwmon = new CardFiles(files, hwmonFolder(files, card.device), 'hwmon/', points);
+  const sensors = hwmonFolder(files, card.device);
+  const hwmon = new CardFiles(files, sensors, 'hwmon/', points);
 
   for (const { file, metric, per = 1, labels } of DEVICE_FIGURES) {
     const value = device.integer(file);
@@ -113,23 +121,10 @@ export function readCard(files: DeviceFiles, card: Card): CardReading {
     points: condition === 'up' ? points.points : [],
     unparsed: condition === 'up' ? points.unparsed : [],
     unsupported: [...device.unsupported(), ...hwmon.unsupported()],
-  };
-}
-
-/** Files of the two figures that are worth a quick look between readings. */
-export interface SampleFiles {
-  readonly busy: string;
-  /** Undefined for a card without a power sensor. */
-  readonly power: string | undefined;
-}
-
-/** Where the quick figures of a card are, as its hwmon is numbered now. */
-export function sampleFiles(files: DeviceFiles, card: Card): SampleFiles {
-  const hwmon = hwmonFolder(files, card.device);
-  const powers = ['power1_input', 'power1_average'].map((name) => path.join(hwmon, name));
-  return {
-    busy: path.join(card.device, 'gpu_busy_percent'),
-    power: powers.find((file) => findText(files, file) !== undefined),
+    quick: {
+      busy: device.answered.has(BUSY_FILE) ? `${card.device}/${BUSY_FILE}` : undefined,
+      power: POWER_FILES.filter((name) => hwmon.answered.has(name)).map((name) => `${sensors}/${name}`)[0],
+    },
   };
 }
 
@@ -138,7 +133,7 @@ export function sampleCard(
   files: DeviceFiles,
   { busy, power }: SampleFiles,
 ): { readonly utilizationRatio: number | undefined; readonly powerWatts: number | undefined } {
-  const busyPercent = wholeNumber(files, busy);
+  const busyPercent = busy === undefined ? undefined : wholeNumber(files, busy);
   const microwatts = power === undefined ? undefined : wholeNumber(files, power);
   return {
     utilizationRatio: busyPercent !== undefined && busyPercent <= 100 ? busyPercent / 100 : undefined,
@@ -154,15 +149,13 @@ function wholeNumber(files: DeviceFiles, file: string): number | undefined {
 
 /** The driver registers one hwmon per card; a name settles it where there are more. */
 function hwmonFolder(files: DeviceFiles, device: string): string {
-  const folder = path.join(device, 'hwmon');
+  const folder = `${device}/hwmon`;
   const candidates = findEntries(files, folder)
     .filter((name) => /^hwmon\d+$/.test(name))
-    .map((name) => path.join(folder, name));
-  if (candidates.length < 2) return candidates[0] ?? path.join(folder, 'hwmon0');
-  const named = candidates.find((each) =>
-    /^(amdgpu|radeon)$/.test(findText(files, path.join(each, 'name')) ?? ''),
-  );
-  return named ?? path.join(folder, 'hwmon0');
+    .map((name) => `${folder}/${name}`);
+  if (candidates.length < 2) return candidates[0] ?? `${folder}/hwmon0`;
+  const named = candidates.find((each) => /^(amdgpu|radeon)$/.test(findText(files, `${each}/name`) ?? ''));
+  return named ?? `${folder}/hwmon0`;
 }
 
 function putTemperatures(points: GpuPoints, hwmon: CardFiles): void {
@@ -341,7 +334,7 @@ function conditionOf(files: DeviceFiles, card: Card, device: CardFiles, hwmon: C
   ]
     .filter((code) => typeof code === 'string')
     .filter((code) => whyUnsupported(code) !== 'not_supported');
-  if (findText(files, path.join(card.device, 'uevent')) === undefined) return 'vanished';
+  if (findText(files, `${card.device}/uevent`) === undefined) return 'vanished';
   if (codes.length === 0) return 'up';
   if (codes.every((code) => GONE.includes(code))) return 'lost';
   if (codes.every((code) => code === 'EACCES')) return 'no_permission';

@@ -2,8 +2,9 @@ import path from 'node:path';
 
 import { findEntries, findText, hostFiles, type DeviceFiles } from '../../pci/device-files.ts';
 import { BackendError, type BackendReading } from '../../reading.ts';
-import { assemble, readCards } from './amdgpu-backend.ts';
+import { CardRests } from './card-rests.ts';
 import { findCard, findCards, findCardsIn, type Card } from './find-cards.ts';
+import { assemble, readCards } from './read-cards.ts';
 
 /**
  * Reads a tree of sysfs that was saved, or is live: its root, a folder of cards (`card0/device/...`), one card's folder,
@@ -19,11 +20,14 @@ export function readSysfsTree(folder: string, files: DeviceFiles = hostFiles): B
     );
   }
   const version = findText(files, path.join(folder, 'module/amdgpu/version'));
-  return assemble(
-    readCards(() => files, cards, [], new Map()),
-    undefined,
-    version,
-  );
+  const found = readCards({
+    filesOf: () => files,
+    cards,
+    onBus: new Map(),
+    rests: new CardRests(() => 0),
+    known: new Map(),
+  });
+  return assemble(found, undefined, version);
 }
 
 function cardsOf(files: DeviceFiles, folder: string): Card[] {

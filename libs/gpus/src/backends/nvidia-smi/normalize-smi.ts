@@ -94,7 +94,8 @@ interface FoundGpu {
 function readGpu(gpu: SmiElement, meminfo: SmiSurroundings['meminfo']): FoundGpu {
   const values = new GpuValues(gpu);
   const facts = readFacts(gpu);
-  for (const metric of smiMetrics) values.put(metric);
+  const isVoid = voidBlocks(gpu);
+  for (const metric of smiMetrics) if (!isVoid(metric)) values.put(metric);
   const action = putRecoveryAction(values);
   if (!values.has('gpu_memory_size_bytes') && isUnifiedMemoryDevice(facts.name)) {
     putHostMemory(values.points, meminfo());
@@ -111,6 +112,17 @@ function readGpu(gpu: SmiElement, meminfo: SmiSurroundings['meminfo']): FoundGpu
     unparsed: values.points.unparsed,
     unsupported: values.unsupported,
   };
+}
+
+/**
+ * Blocks whose figures say nothing: the load of a GPU that is split, for which drivers were seen to say 0, and a memory
+ * of no bytes.
+ */
+function voidBlocks(gpu: SmiElement): (metric: SmiMetric) => boolean {
+  const isSplit = plainWords(valueAt(gpu, 'mig_mode/current_mig') ?? '') === 'enabled';
+  const hasNoMemory = bytes(valueAt(gpu, 'fb_memory_usage/total') ?? '') === 0;
+  const blocks = [...(isSplit ? ['utilization/'] : []), ...(hasNoMemory ? ['fb_memory_usage/'] : [])];
+  return ({ paths }) => paths.some((path) => blocks.some((block) => path.startsWith(block)));
 }
 
 /** The figures of one GPU, each field refused once. */
@@ -140,7 +152,7 @@ class GpuValues {
   }
 
   /** Of a figure that the GPU gives; undefined also for a word that is no value. */
-  value(path: string, { read, health }: SmiMetric): number | undefined {
+  value(path: string, { read, health, zeroIsUnknown }: SmiMetric): number | undefined {
     const found = textAt(this.gpu, path);
     const cell = readCell(found?.text);
     if (found === undefined || cell.kind === 'absent') return undefined;
@@ -149,6 +161,7 @@ class GpuValues {
     } else if (cell.kind === 'value') {
       // A block that is one text can only say why there is nothing in it.
       const value = found.path === path ? read(cell.text) : undefined;
+      if (value === 0 && zeroIsUnknown === true) return undefined;
       if (value !== undefined) return value;
       this.refuse(found.path, cell.text);
     } else if (cell.kind === 'error' && health === true) {
@@ -224,6 +237,7 @@ function putMigDevices(gpu: SmiElement, points: GpuPoints): void {
     };
     points.put('gpu_mig_info', 1, 'mig_device', { ...ids, profile: '', mig_uuid: '' });
     const size = numberAt(device, 'fb_memory_usage/total', bytes, points, 'mig_device');
+    if (size === 0) continue; // Nobody's: not told.
     points.put('gpu_mig_memory_size_bytes', size, 'mig_device/fb_memory_usage/total', ids);
     const used = numberAt(device, 'fb_memory_usage/used', bytes, points, 'mig_device');
     points.put('gpu_mig_memory_used_bytes', used, 'mig_device/fb_memory_usage/used', ids);

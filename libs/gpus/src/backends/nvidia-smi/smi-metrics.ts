@@ -30,6 +30,8 @@ export interface SmiMetric {
   readonly labels?: Labels;
   /** Says whether the GPU is well: an error of the driver here is told, where elsewhere it is only no value. */
   readonly health?: true;
+  /** Never nothing on a board that works: a 0 is a driver that does not say. */
+  readonly zeroIsUnknown?: true;
 }
 
 const yesNo = words({ yes: 1, no: 0 });
@@ -90,7 +92,7 @@ export const smiMetrics: readonly SmiMetric[] = [
   { metric: 'gpu_bar1_size_bytes', paths: ['bar1_memory_usage/total'], read: bytes },
   { metric: 'gpu_bar1_used_bytes', paths: ['bar1_memory_usage/used'], read: bytes },
   temperature('core', 'gpu_temp'),
-  temperature('memory', 'memory_temp'),
+  unlessZero(temperature('memory', 'memory_temp')),
   { metric: 'gpu_temperature_headroom_celsius', paths: ['temperature/gpu_temp_tlimit'], read: celsius },
   // Not the *_tlimit_threshold ones: those are offsets from the limit, and may be negative.
   threshold('shutdown', 'gpu_temp_max_threshold'),
@@ -106,8 +108,14 @@ export const smiMetrics: readonly SmiMetric[] = [
       'gpu_power_readings/average_power_draw',
     ],
     read: watts,
+    zeroIsUnknown: true,
   },
-  { metric: 'gpu_power_average_watts', paths: ['gpu_power_readings/average_power_draw'], read: watts },
+  {
+    metric: 'gpu_power_average_watts',
+    paths: ['gpu_power_readings/average_power_draw'],
+    read: watts,
+    zeroIsUnknown: true,
+  },
   {
     metric: 'gpu_module_power_watts',
     paths: [
@@ -116,17 +124,28 @@ export const smiMetrics: readonly SmiMetric[] = [
       'module_power_readings/average_power_draw',
     ],
     read: watts,
+    zeroIsUnknown: true,
   },
-  powerLimit('enforced', 'gpu_power_readings/current_power_limit', 'power_readings/enforced_power_limit'),
-  powerLimit('requested', 'gpu_power_readings/requested_power_limit', 'power_readings/power_limit'),
+  unlessZero(
+    powerLimit('enforced', 'gpu_power_readings/current_power_limit', 'power_readings/enforced_power_limit'),
+  ),
+  unlessZero(
+    powerLimit('requested', 'gpu_power_readings/requested_power_limit', 'power_readings/power_limit'),
+  ),
   powerLimit('default', 'gpu_power_readings/default_power_limit', 'power_readings/default_power_limit'),
   powerLimit('min', 'gpu_power_readings/min_power_limit', 'power_readings/min_power_limit'),
-  powerLimit('max', 'gpu_power_readings/max_power_limit', 'power_readings/max_power_limit'),
+  unlessZero(powerLimit('max', 'gpu_power_readings/max_power_limit', 'power_readings/max_power_limit')),
   ...(['graphics', 'sm', 'memory', 'video'] as const).flatMap((domain): SmiMetric[] => {
     const element = domain === 'memory' ? 'mem_clock' : `${domain}_clock`;
     return [
       { metric: 'gpu_clock_hertz', paths: [`clocks/${element}`], read: hertz, labels: { domain } },
-      { metric: 'gpu_clock_max_hertz', paths: [`max_clocks/${element}`], read: hertz, labels: { domain } },
+      {
+        metric: 'gpu_clock_max_hertz',
+        paths: [`max_clocks/${element}`],
+        read: hertz,
+        labels: { domain },
+        zeroIsUnknown: true,
+      },
     ];
   }),
   { metric: 'gpu_performance_state', paths: ['performance_state'], read: performanceState },
@@ -144,10 +163,10 @@ export const smiMetrics: readonly SmiMetric[] = [
   })),
   // nvidia-smi has one speed for the whole board.
   { metric: 'gpu_fan_speed_ratio', paths: ['fan_speed'], read: percent, labels: { fan: '0' } },
-  pcie('gpu_pcie_link_generation', 'pci_gpu_link_info/pcie_gen/current_link_gen', count),
-  pcie('gpu_pcie_link_generation_max', 'pci_gpu_link_info/pcie_gen/max_link_gen', count),
-  pcie('gpu_pcie_link_width', 'pci_gpu_link_info/link_widths/current_link_width', lanes),
-  pcie('gpu_pcie_link_width_max', 'pci_gpu_link_info/link_widths/max_link_width', lanes),
+  unlessZero(pcie('gpu_pcie_link_generation', 'pci_gpu_link_info/pcie_gen/current_link_gen', count)),
+  unlessZero(pcie('gpu_pcie_link_generation_max', 'pci_gpu_link_info/pcie_gen/max_link_gen', count)),
+  unlessZero(pcie('gpu_pcie_link_width', 'pci_gpu_link_info/link_widths/current_link_width', lanes)),
+  unlessZero(pcie('gpu_pcie_link_width_max', 'pci_gpu_link_info/link_widths/max_link_width', lanes)),
   pcie('gpu_pcie_throughput_bytes_per_second', 'tx_util', bytesPerSecond, { direction: 'transmit' }),
   pcie('gpu_pcie_throughput_bytes_per_second', 'rx_util', bytesPerSecond, { direction: 'receive' }),
   pcie('gpu_pcie_replay_total', 'replay_counter', count),
@@ -245,6 +264,10 @@ function ratio(metric: GpuMetricName, element: string): SmiMetric {
   return { metric, paths: [`utilization/${element}`], read: percent };
 }
 
+function unlessZero(metric: SmiMetric): SmiMetric {
+  return { ...metric, zeroIsUnknown: true };
+}
+
 function temperature(sensor: string, element: string): SmiMetric {
   return {
     metric: 'gpu_temperature_celsius',
@@ -260,6 +283,7 @@ function threshold(kind: string, element: string): SmiMetric {
     paths: [`temperature/${element}`],
     read: celsius,
     labels: { kind },
+    zeroIsUnknown: true,
   };
 }
 

@@ -22,6 +22,10 @@ import { createNvmlBackend } from './nvml-backend.ts';
 /** What the tests of this backend share: a driver that they write, and clocks that they set. Not part of the library. */
 export interface FakeDriver {
   readonly library: string;
+  /** Where the host stands, for a fake nvidia-smi of the same driver. */
+  readonly hostFile: string;
+  /** With the memory of the host. */
+  readonly procRoot: string;
   /** From now on the host is this. */
   readonly host: (host: FakeHost) => void;
   /** A backend over this library, or over another one of the same host. */
@@ -92,6 +96,8 @@ function startFakeDriver(library: string): FakeDriver {
   writeFileSync(path.join(folder, 'meminfo'), 'MemTotal:       125489508 kB\nMemAvailable:   104857600 kB\n');
   return {
     library,
+    hostFile: config,
+    procRoot: folder,
     clock,
     host: (host) => writeFakeHost(config, host),
     backend: (path = library) => {

@@ -1,0 +1,65 @@
+import { renderExposition } from '@llm-monitor/metrics-core';
+
+import { GpuExposition } from './gpu-exposition.ts';
+import type { GpuReading } from './reading.ts';
+import type { GpuSnapshot } from './snapshot.ts';
+import { gpuSnapshotFamilies } from './snapshot-families.ts';
+
+const OPTIONS = { maxProcessesPerGpu: 8 };
+
+function reading(value: number): GpuReading {
+  return {
+    gpu: '0',
+    uuid: 'GPU-1',
+    condition: 'up',
+    facts: { vendor: 'nvidia' },
+    points: [{ metric: 'gpu_temperature_celsius', value, labels: { sensor: 'core' } }],
+  };
+}
+
+function snapshot(read: GpuReading, max = 0.5): GpuSnapshot {
+  const utilization = { max, avg: 0.1, p95: 0.4, samples: 10 };
+  return {
+    gpus: [
+      {
+        backend: 'nvml',
+        reading: read,
+        ageSeconds: 1,
+        processes: [],
+        windows: { utilization },
+        integratedJoules: undefined,
+        xids: undefined,
+      },
+    ],
+    backends: [],
+    nothing: undefined,
+  };
+}
+
+describe.each(['text', 'openmetrics'] as const)('an exposition in %s', (format) => {
+  const exposition = new GpuExposition();
+  const print = (of: GpuSnapshot): string => [...exposition.print(of, OPTIONS, format)].join('');
+  const whole = (of: GpuSnapshot): string =>
+    renderExposition(gpuSnapshotFamilies(of, OPTIONS), format).replace('# EOF\n', '');
+
+  it('is that of the families, and has no end yet', () => {
+    const of = snapshot(reading(40));
+    expect(print(of)).toBe(whole(of));
+  });
+
+  it('has the window of each scrape, also where the reading is the same', () => {
+    const read = reading(40);
+    print(snapshot(read));
+    expect(print(snapshot(read, 1))).toBe(whole(snapshot(read, 1)));
+  });
+
+  it('has the figures of each reading', () => {
+    print(snapshot(reading(40)));
+    expect(print(snapshot(reading(41)))).toContain('sensor="core"} 41\n');
+  });
+
+  it('has none of a GPU that is gone', () => {
+    print(snapshot(reading(40)));
+    expect(print({ ...snapshot(reading(40)), gpus: [] })).not.toContain('gpu_temperature');
+  });
+});
