@@ -96,6 +96,24 @@ const HOSTS: readonly Host[] = [
     onlyNvml: { never: [OTHER], beforeR580: [AVERAGE], beforeR535: ENGINES },
   },
   {
+    name: 'one in MIG beside one that is not',
+    boards: [h100Mig(0), rtx4090(1)],
+    onlyNvml: {
+      never: [...new Set([...ONLY_NVML_MIG.never, ...ONLY_NVML_RTX_4090.never])],
+      beforeR580: ONLY_NVML_MIG.beforeR580 ?? [],
+      beforeR535: [...ENGINES, ...(ONLY_NVML_MIG.beforeR535 ?? [])],
+    },
+    onlySmi: THROUGHPUT,
+  },
+  {
+    name: 'two whose minor numbers are not in the order of their addresses',
+    boards: [
+      { ...rtx4090(0), minorNumber: 1 },
+      { ...rtx4090(1), minorNumber: 0 },
+    ],
+    onlyNvml: ONLY_NVML_RTX_4090,
+  },
+  {
     name: 'one lost among three',
     before: [0, 1, 2].map(rtx4090),
     boards: [rtx4090(0), { ...rtx4090(1), lost: true }, rtx4090(2)],

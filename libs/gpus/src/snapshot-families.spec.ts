@@ -132,6 +132,13 @@ describe('the declared metrics', () => {
   });
 });
 
+it('no metric has a label that a service discovery adds, or by which one figure of a GPU is there for each pod', () => {
+  const taken = ['pod', 'namespace', 'job', 'instance', 'node', 'service', 'endpoint'];
+  for (const { labels } of [...Object.values(exporterMetrics), ...Object.values(gpuMetrics)]) {
+    expect(labels.filter((label) => taken.includes(label))).toEqual([]);
+  }
+});
+
 describe('families of a snapshot', () => {
   const families = gpuSnapshotFamilies(everything(), { expectedDevices: 2, maxProcessesPerGpu: 8 });
 

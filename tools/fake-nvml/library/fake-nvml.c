@@ -577,7 +577,8 @@ static nvmlReturn_t admit(struct call *call, int flags) {
   if (host == NULL) return UNKNOWN;
   if (uuid != NULL && (call->board == NULL || is_true(member(call->board, "lost")))) return GPU_IS_LOST;
   if (is_true(member(call->board, "resetRequired")) && !(flags & IDENTITY)) return RESET_REQUIRED;
-  const struct json *code = AT(call->board, "returns", function);
+  const struct json *code = call->mig == NULL ? NULL : AT(call->mig, "returns", function);
+  if (code == NULL) code = AT(call->board, "returns", function);
   if (code == NULL) code = AT(host, "returns", function);
   if (code != NULL) return (nvmlReturn_t)unsigned_of(code);
   if (call->mig != NULL && !(flags & (ON_MIG | ON_MIG_ONLY))) return NOT_SUPPORTED;

@@ -304,6 +304,8 @@ export interface FakeMigDevice {
   readonly gpuInstanceSlices?: number | undefined;
   readonly computeInstanceSlices?: number | undefined;
   readonly gpm?: FakeGpm | undefined;
+  /** Over those of its board. */
+  readonly returns?: FakeReturns | undefined;
 }
 
 /** GPM metric id to value: percent 0 to 100, or MiB/s. */

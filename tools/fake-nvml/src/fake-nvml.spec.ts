@@ -550,6 +550,24 @@ describeBuilt(`the fake NVML library${built === undefined ? ` (${noCompilerReaso
       expect(number('nvmlDeviceGetUtilizationRates', parent)).toEqual({ code: 3 });
     });
 
+    it('answers on a device with the codes of the device, else those of its board', () => {
+      const parent = h100Mig();
+      const devices = (parent.mig?.devices ?? []).map((device) => ({
+        ...device,
+        returns: { nvmlDeviceGetName: 0 },
+      }));
+      const board = openBoard({
+        ...parent,
+        mig: { enabled: true, devices },
+        returns: { nvmlDeviceGetName: 4, nvmlDeviceGetGpuInstanceId: 4 },
+      });
+      const device = whole('nvmlDeviceGetMigDeviceHandleByIndex', board, 3);
+      if (typeof device !== 'bigint') throw new Error(`code ${device.code}`);
+      expect(text('nvmlDeviceGetName', board)).toEqual({ code: 4 });
+      expect(text('nvmlDeviceGetName', device)).toBe('NVIDIA H100 80GB HBM3 MIG 1g.10gb');
+      expect(number('nvmlDeviceGetGpuInstanceId', device)).toEqual({ code: 4 });
+    });
+
     it('is off, or not there', () => {
       const off = openBoard(h100());
       expect(whole('nvmlDeviceGetMigDeviceHandleByIndex', off, 0)).toEqual({ code: 6 });

@@ -2,7 +2,13 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { buildFakeNvml, h100Host, writeFakeHost, type FakeHost } from '@llm-monitor/fake-nvml';
+import {
+  buildFakeNvml,
+  h100Host,
+  installFakeSmi,
+  writeFakeHost,
+  type FakeHost,
+} from '@llm-monitor/fake-nvml';
 
 import type { GpuSnapshot, WatchedGpu } from '../snapshot.ts';
 import { startGpuWatch, type GpuWatch, type GpuWatchSettings } from './gpu-watch.ts';
@@ -239,9 +245,34 @@ describeWithCompiler('the GPUs of a host, watched', () => {
     expect(next?.windows.utilization?.max).not.toBe(1);
   });
 
-  it('fall back to nvidia-smi only where NVML cannot be loaded', async () => {
-    const running = start(h100Host(1), { backend: 'auto', nvmlLibrary: path.join(folder, 'missing.so') });
+  it('are read by one run of nvidia-smi, however many scrapes there are', async () => {
+    const callLog = path.join(folder, 'runs.log');
+    writeFakeHost(hostFile, h100Host(1));
+    const nvidiaSmi = installFakeSmi(path.join(folder, 'bin'), hostFile, { callLog });
+    const running = start(h100Host(1), {
+      backend: 'nvidia-smi',
+      nvidiaSmi,
+      nvidiaSmiIntervalSeconds: 3600,
+      deadlineSeconds: 30,
+      staleAfterSeconds: 3600,
+    });
     await running.firstReading;
-    expect(failureOf(running.peek(0)) ?? running.peek(0).nothing).toBeDefined();
+    for (let client = 0; client < 50; client++) {
+      expect(conditions(running.scrape(String(client)))).toEqual(['up']);
+    }
+    expect(readFileSync(callLog, 'utf8')).toBe('nvidia-smi -q -x\n');
+  });
+
+  it('fall back to nvidia-smi only where NVML cannot be loaded', async () => {
+    const nvidiaSmi = installFakeSmi(path.join(folder, 'bin'), hostFile);
+    const backendsOf = async (nvmlLibrary: string | undefined): Promise<unknown> => {
+      const settings = { backend: 'auto', nvmlLibrary, nvidiaSmi, deadlineSeconds: 30 } as const;
+      const running = start(h100Host(1), { ...settings, staleAfterSeconds: 3600 });
+      const read = await until(running, (snapshot) => conditions(snapshot).includes('up'));
+      await running.stop();
+      return read.backends.map(({ backend }) => backend);
+    };
+    expect(await backendsOf(path.join(folder, 'missing.so'))).toEqual(['nvidia-smi']);
+    expect(await backendsOf(library)).toEqual(['nvml']);
   });
 });

@@ -285,17 +285,39 @@ describe('cards', () => {
   });
 
   it('that came back are read at once, with the facts of what is there now', async () => {
-    const tree = writeTree(cardFiles(1, ADDRESS, { ...SENSORS, vbios_version: 'old' }));
+    const tree = writeTree({
+      ...cardFiles(0, '0000:83:00.0', SENSORS),
+      ...cardFiles(1, ADDRESS, { ...SENSORS, vbios_version: 'old' }),
+    });
     const backend = createAmdgpuBackend({ sysfsRoot: tree.sysfs, procRoot: tree.proc, nowSeconds: () => 0 });
     const state = async () => {
       const { gpus } = await backend.read([], new AbortController().signal);
-      return gpus.map(({ condition, facts }) => [condition, facts.vbiosVersion]);
+      return gpus.slice(0, 1).map(({ condition, facts }) => [condition, facts.vbiosVersion]);
     };
     expect(await state()).toEqual([['up', 'old']]);
     tree.remove('sys/class/drm/card1');
     expect(await state()).toEqual([['vanished', 'old']]);
     tree.write(cardFiles(2, ADDRESS, { ...SENSORS, vbios_version: 'new' }));
     expect(await state()).toEqual([['up', 'new']]);
+  });
+
+  it('that answer again are asked for all they have', async () => {
+    const errors: Record<string, string> = { gpu_busy_percent: 'EIO' };
+    const tree = writeTree(cardFiles(1, ADDRESS, { gpu_busy_percent: '5' }));
+    const backend = createAmdgpuBackend({
+      sysfsRoot: tree.sysfs,
+      procRoot: tree.proc,
+      files: spiedFiles(errors),
+      nowSeconds: () => 0,
+    });
+    const celsius = async () => {
+      const { gpus } = await backend.read([], new AbortController().signal);
+      return [gpus[0]?.condition, figure(gpus[0], 'gpu_temperature_celsius{sensor="core"}')];
+    };
+    expect(await celsius()).toEqual(['lost', undefined]);
+    delete errors['gpu_busy_percent'];
+    tree.write(cardFiles(1, ADDRESS, SENSORS));
+    expect(await celsius()).toEqual(['up', 53]);
   });
 
   it('that are lost keep the facts they had', async () => {

@@ -112,8 +112,9 @@ class AmdgpuBackend implements GpuBackend {
     const reading = assemble(found, view, this.scan?.driverVersion);
     for (const { pciBusId, answer } of found) {
       const processes = processesOf(view, pciBusId);
-      if (processes?.some(holdsMemory) === true) this.rests.end(pciBusId);
-      else if (onBus.get(pciBusId)?.powerManaged === true && isIdle(answer, processes)) {
+      const isHeld = processes?.some(holdsMemory);
+      if (isHeld === true) this.rests.end(pciBusId);
+      else if (onBus.get(pciBusId)?.powerManaged === true && hasNoLoad(answer, isHeld)) {
         this.rests.begin(pciBusId);
       }
     }
@@ -172,13 +173,11 @@ class AmdgpuBackend implements GpuBackend {
   }
 }
 
-/** No load and no process that holds memory; where its processes are not known, its load has to be. */
-function isIdle(answer: FoundCard['answer'], processes: readonly GpuProcess[] | undefined): boolean {
+/** Where it is not known whether a process holds memory of the card, its load has to be known. */
+function hasNoLoad(answer: FoundCard['answer'], isHeld: boolean | undefined): boolean {
   if (typeof answer === 'string' || answer.condition !== 'up') return false;
   const utilization = utilizationOf(answer);
-  return processes === undefined
-    ? utilization === 0
-    : (utilization ?? 0) === 0 && !processes.some(holdsMemory);
+  return utilization === 0 || (utilization === undefined && isHeld === false);
 }
 
 function utilizationOf({ points }: CardReading): number | undefined {

@@ -72,6 +72,39 @@ describe('what a GPU of that name and state is', () => {
     expect(readSmi(gpu(body)).gpus[0]?.condition).toBe(condition);
   });
 
+  const loads = '<utilization><gpu_util>0 %</gpu_util><encoder_util>0 %</encoder_util></utilization>';
+  const mig = (mode: string): string => `<mig_mode><current_mig>${mode}</current_mig></mig_mode>`;
+  const memory = (total: string): string =>
+    `<fb_memory_usage><total>${total}</total><used>0 MiB</used><free>0 MiB</free></fb_memory_usage>`;
+  const power = (watts: string): string =>
+    `<gpu_power_readings><instant_power_draw>${watts}</instant_power_draw><power_draw>20.00 W</power_draw></gpu_power_readings>`;
+  it.each([
+    ['load, where it is split', `${mig('Enabled')}${loads}`, ['gpu_mig_enabled 1']],
+    [
+      'load, where it is not',
+      `${mig('Disabled')}${loads}`,
+      ['gpu_utilization_ratio 0', 'gpu_encoder_utilization_ratio 0', 'gpu_mig_enabled 0'],
+    ],
+    ['memory of no bytes', memory('0 MiB'), []],
+    [
+      'memory of which none is in use',
+      memory('5 MiB'),
+      ['gpu_memory_size_bytes 5242880', 'gpu_memory_used_bytes 0', 'gpu_memory_free_bytes 0'],
+    ],
+    ['power, for which there is another element', power('0.00 W'), ['gpu_power_watts 20']],
+    ['power that is nearly nothing', power('0.01 W'), ['gpu_power_watts 0.01']],
+    ['memory temperature, without a sensor', '<temperature><memory_temp>0 C</memory_temp></temperature>', []],
+    [
+      'core temperature',
+      '<temperature><gpu_temp>0 C</gpu_temp></temperature>',
+      ['gpu_temperature_celsius 0'],
+    ],
+    ['speed of a fan that stands', '<fan_speed>0 %</fan_speed>', ['gpu_fan_speed_ratio 0']],
+  ])('takes a zero of %s for what it is', (_what, body, expected) => {
+    const { points } = readSmi(gpu(body)).gpus[0] ?? { points: [] };
+    expect(points.map(({ metric, value }) => `${metric} ${String(value)}`)).toEqual(expected);
+  });
+
   it('keeps GPUs apart that claim one UUID', () => {
     const body = '<uuid>GPU-1</uuid>';
     const xml = `<nvidia_smi_log><gpu id="00000000:01:00.0">${body}</gpu><gpu id="00000000:02:00.0">${body}</gpu></nvidia_smi_log>`;

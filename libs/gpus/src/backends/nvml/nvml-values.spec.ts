@@ -3,6 +3,7 @@ import { h100Mig, hostOf, rtx4090, type FakeBoard, type FakeHost } from '@llm-mo
 import type { BackendReading, GpuReading } from '../../reading.ts';
 import { textOf } from './device-calls.ts';
 import { decodeValue } from './field-values.ts';
+import { NVML_FUNCTIONS } from './nvml-library.ts';
 import { driverTests, pointLines, read, shortH100, type FakeDriver } from './test-nvml.ts';
 
 const withDriver = driverTests({ describe, it, afterAll });
@@ -203,6 +204,20 @@ withDriver('values', (driver) => {
     expect(gpus.flatMap((gpu) => linesOf(gpu, 'gpu_fabric_healthy'))[0]).toBe(expected);
   });
 
+  it('asks a guest of a vGPU for no histogram of replaced rows, of which its kernel writes a line each time', async () => {
+    driver.calls();
+    const gpu = await readBoard(driver, {
+      ...rtx4090(),
+      virtualizationMode: 2,
+      pcie: {},
+      remappedRows: undefined,
+    });
+    expect(driver.calls().filter((call) => call.includes('Histogram'))).toEqual([]);
+    expect(Object.keys(NVML_FUNCTIONS).filter((name) => name.includes('Histogram'))).toEqual([]);
+    expect(gpu.condition).toBe('up');
+    expect([...linesOf(gpu, 'gpu_pcie'), ...linesOf(gpu, 'gpu_remapped')]).toEqual([]);
+  });
+
   it('says nothing of the load of a GPU that is split, for which drivers said 0', async () => {
     const gpu = await readBoard(driver, { ...h100Mig(), utilization: { gpu: 0, memory: 0, encoder: 0 } });
     expect(linesOf(gpu, 'gpu_utilization')).toEqual([]);
@@ -255,6 +270,43 @@ withDriver('processes', (driver) => {
     expect(
       driver.calls().filter((call) => call.startsWith('nvmlDeviceGetComputeRunningProcesses')),
     ).toHaveLength(2);
+  });
+
+  const REFUSED = {
+    nvmlDeviceGetComputeRunningProcesses_v3: 4,
+    nvmlDeviceGetGraphicsRunningProcesses_v3: 4,
+    nvmlDeviceGetMPSComputeRunningProcesses_v3: 4,
+  };
+
+  it('are those of the MIG devices where the list of the whole GPU needs a privilege that is not given', async () => {
+    const split = h100Mig();
+    const granted = Object.fromEntries(Object.keys(REFUSED).map((name) => [name, 0]));
+    const devices = (split.mig?.devices ?? []).map((device) => ({ ...device, returns: granted }));
+    const gpu = await readBoard(driver, { ...split, mig: { enabled: true, devices }, returns: REFUSED });
+    expect(gpu.processes).toEqual([
+      {
+        pid: 42_001,
+        type: 'compute',
+        name: '/usr/bin/vllm',
+        memoryBytes: 37 * 1024 ** 3,
+        gpuInstanceId: '1',
+        computeInstanceId: '0',
+      },
+      {
+        pid: 42_009,
+        type: 'compute',
+        name: '/usr/bin/tritonserver',
+        memoryBytes: 7 * 1024 ** 3,
+        gpuInstanceId: '9',
+        computeInstanceId: '0',
+      },
+    ]);
+  });
+
+  it('are not told where they need a privilege that is not given, and the GPU is up', async () => {
+    const gpu = await readBoard(driver, { ...board, returns: REFUSED });
+    expect([gpu.condition, gpu.processes]).toEqual(['up', undefined]);
+    expect(linesOf(gpu, 'gpu_processes')).toEqual([]);
   });
 
   it('are not told while they never fit', async () => {
