@@ -93,7 +93,7 @@ describe('the report', () => {
     ['a UUID that is known', `lost ${LOST_GPU.reading.uuid}`, 'lost GPU-masked-0002'],
     ['a UUID that is not', 'GPU-11111111-2222-3333-4444-555555555555', 'GPU-masked'],
     ['this host', 'gpu-box: no driver on GPU-BOX.example.org', 'masked: no driver on masked'],
-    ['this user', "alice's folder, /home/bob/nvidia-smi", "masked's folder, /home/masked/nvidia-smi"],
+    ['this user', "alice's folder, /home/bob", "masked's folder, /home/masked"],
     ['a long hexadecimal number', 'container 0123456789abcdef', 'container masked'],
     ['an address of mail or network', 'a@b.org at 10.1.2.3', 'masked at masked'],
     [

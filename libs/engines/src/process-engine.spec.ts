@@ -29,7 +29,7 @@ describe('engine and model of a command line', () => {
     ['vllm serve ./Qwen3-8B', 'vllm', 'Qwen3-8B'],
     ['vllm serve s3://bucket/Qwen3-8B', 'vllm', 'Qwen3-8B'],
     ['vllm serve https://user:key@host/Qwen3-8B?token=key', 'vllm', 'Qwen3-8B'],
-    [`vllm serve /root/.cache/hub/models--Qwen--Qwen3-8B/snapshots/${HASH}`, 'vllm', 'Qwen/Qwen3-8B'],
+    [`vllm serve /data/hub/models--Qwen--Qwen3-8B/snapshots/${HASH}`, 'vllm', 'Qwen/Qwen3-8B'],
     [`vllm serve /models/${HASH}`, 'vllm', undefined],
     ['vllm serve --port 8000 Qwen/Qwen3-8B', 'vllm', undefined],
     ['vllm serve --config served.yaml', 'vllm', undefined],
@@ -42,7 +42,7 @@ describe('engine and model of a command line', () => {
     ['VLLM::Worker_TP0', 'vllm', undefined],
     ['vllm::EngineCore', undefined, undefined],
     ['python3 train.py --model Qwen/Qwen3-8B --use vllm', undefined, undefined],
-    ['jupyter-lab --notebook-dir=/home/me/vllm', undefined, undefined],
+    ['jupyter-lab --notebook-dir=/srv/me/vllm', undefined, undefined],
     ['/opt/vllm-benchmarks serve Qwen/Qwen3-8B', undefined, undefined],
     // SGLang
     ['python3 -m sglang.launch_server --model-path Qwen/Qwen3-8B --port 30000', 'sglang', 'Qwen/Qwen3-8B'],

@@ -94,7 +94,7 @@ describe('to whom a process belongs', () => {
 
   it('has the port of the server, not that of an inner one, and the model by the blob (Ollama)', async () => {
     const digest = '1'.repeat(64);
-    const models = '/root/.ollama/models';
+    const models = '/srv/ollama/models';
     const listening = { 7: 11_434, 8: 40_001 };
     proc.put(100, { words: ['/bin/ollama', 'serve'], sockets: [7], listening });
     proc.put(200, {

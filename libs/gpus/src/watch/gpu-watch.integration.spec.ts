@@ -73,7 +73,7 @@ function start(host: FakeHost, settings: Partial<GpuWatchSettings> = {}): GpuWat
     },
     log: { info: log, warn: log, error: log },
     searchPath: '',
-    timing: { gentleSeconds: 0.3, firstPauseSeconds: 0.1, longestPauseSeconds: 0.3 },
+    timing: { startSeconds: 10, gentleSeconds: 0.3, firstPauseSeconds: 0.1, longestPauseSeconds: 0.3 },
   });
   return watch;
 }

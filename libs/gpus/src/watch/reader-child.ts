@@ -77,6 +77,8 @@ class Reader {
   async run(): Promise<void> {
     // With nvidia-smi the event loop is free, and what it started has to be ended too: the disconnect sees to that.
     if (this.orders.backend !== 'nvidia-smi') await endWithParent(this.orders.parent);
+    // From now on silence is the driver's.
+    send({ type: 'alive' });
     this.timers.push(setInterval(() => send({ type: 'alive' }), HEARTBEAT_MILLISECONDS));
     const { sampleHertz } = this.orders;
     if (sampleHertz > 0 && this.backend.sample !== undefined) {

@@ -9,6 +9,7 @@ import { ReaderProcess, type ReaderTiming } from './reader-process.ts';
 
 const TIMING: ReaderTiming = {
   deadlineSeconds: 0.3,
+  startSeconds: 10,
   gentleSeconds: 0.2,
   firstPauseSeconds: 0.05,
   longestPauseSeconds: 0.1,

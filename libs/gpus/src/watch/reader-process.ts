@@ -38,6 +38,8 @@ export interface ReaderProcessParts {
 export interface ReaderTiming {
   /** Silence after which the reader counts as stuck. */
   readonly deadlineSeconds: number;
+  /** For its first sign, where that is longer: a program takes its time to start on a busy host. */
+  readonly startSeconds: number;
   /** For the reader to end by itself, then by SIGTERM: to kill a client has wedged GPUs (dcgm-exporter#84). */
   readonly gentleSeconds: number;
   /** Pause before the first new start after a failure, doubled each time up to the longest. */
@@ -47,6 +49,7 @@ export interface ReaderTiming {
 
 export const defaultReaderTiming: ReaderTiming = {
   deadlineSeconds: 5,
+  startSeconds: 10,
   gentleSeconds: 2,
   firstPauseSeconds: 1,
   longestPauseSeconds: 60,
@@ -104,7 +107,7 @@ export class ReaderProcess {
     this.child = child;
     child.on('message', (message: ReaderMessage) => {
       if (this.child !== child || this.phase !== 'running') return;
-      this.expectSign();
+      this.expectSign(this.parts.timing.deadlineSeconds);
       if (message.type === 'reading') this.pauseSeconds = this.parts.timing.firstPauseSeconds;
       if (message.type === 'failure') this.toldFailure = true;
       onMessage(message);
@@ -114,7 +117,8 @@ export class ReaderProcess {
       this.ended(child, `exit code ${code ?? 'none'}, signal ${signal ?? 'none'}`),
     );
     this.order({ type: 'start', orders });
-    this.expectSign();
+    const { deadlineSeconds, startSeconds } = this.parts.timing;
+    this.expectSign(Math.max(deadlineSeconds, startSeconds));
   }
 
   /** Ends the reader, within 2 s whatever it does. No new one is started. */
@@ -143,10 +147,9 @@ export class ReaderProcess {
     child.unref();
   }
 
-  private expectSign(): void {
-    this.after(this.parts.timing.deadlineSeconds, () => {
-      const { deadlineSeconds } = this.parts.timing;
-      this.parts.onFailure('hung', `the driver has not answered for ${deadlineSeconds} s`);
+  private expectSign(withinSeconds: number): void {
+    this.after(withinSeconds, () => {
+      this.parts.onFailure('hung', `the driver has not answered for ${withinSeconds} s`);
       this.end();
     });
   }
