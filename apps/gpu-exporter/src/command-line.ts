@@ -41,7 +41,7 @@ type Run =
 
 /** Reads the settings and runs the command, if there is one. Wrong settings are all listed, with exit code 2. */
 export async function runExporterCommandLine(surroundings: Surroundings): Promise<Decision> {
-  const { stdout, stderr, stdin, script, searchPath, stateDirectory } = surroundings;
+  const { stdout, stderr, stdin, script, searchPath, libraryPath, stateDirectory } = surroundings;
   const run = runCommandLine(settings, { ...surroundings, version: VERSION });
   if (!run.run) return { serve: false, exitCode: run.exitCode };
   if (run.command === 'read') {
@@ -51,7 +51,7 @@ export async function runExporterCommandLine(surroundings: Surroundings): Promis
     stderr.write(result.stderr);
     return { serve: false, exitCode: result.exitCode };
   }
-  const processFacts = { script, searchPath, stateDirectory };
+  const processFacts = { script, searchPath, libraryPath, stateDirectory };
   if (run.command === 'check') return check(run, run.flags.report, processFacts, surroundings);
   return { serve: true, settings: run.values, processFacts, warnings: run.warnings };
 }

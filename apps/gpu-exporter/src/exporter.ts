@@ -29,6 +29,8 @@ export interface ProcessFacts {
   readonly script: string;
   /** `PATH`, for nvidia-smi. */
   readonly searchPath: string | undefined;
+  /** `LD_LIBRARY_PATH`, for NVML. */
+  readonly libraryPath?: string | undefined;
   /** Where systemd lets the service keep what is to last (`STATE_DIRECTORY`); several are separated by colons. */
   readonly stateDirectory: string | undefined;
 }
@@ -57,8 +59,8 @@ export interface RunningExporter {
 /** The part of the watch's needs that comes from the settings and the process, shared with `check`. */
 export function watchPartsOf(
   settings: Settings,
-  { script, searchPath, stateDirectory }: ProcessFacts,
-): Pick<GpuWatchParts, 'settings' | 'readerCommand' | 'searchPath'> {
+  { script, searchPath, libraryPath, stateDirectory }: ProcessFacts,
+): Pick<GpuWatchParts, 'settings' | 'readerCommand' | 'searchPath' | 'libraryPath'> {
   const [firstStateDirectory] = stateDirectory?.split(':') ?? [];
   const stateFile =
     settings.stateFile ?? (firstStateDirectory ? `${firstStateDirectory}/energy.json` : undefined);
@@ -80,6 +82,7 @@ export function watchPartsOf(
     } satisfies GpuWatchSettings,
     readerCommand: gpuReaderBeside(script),
     searchPath,
+    libraryPath,
   };
 }
 

@@ -39,6 +39,7 @@ export async function serve(): Promise<void> {
     stderr: process.stderr,
     script: process.argv[1] ?? '',
     searchPath: env['PATH'],
+    libraryPath: env['LD_LIBRARY_PATH'],
     stateDirectory: env['STATE_DIRECTORY'],
     machine: thisMachine(),
   });

@@ -22,7 +22,15 @@ const READING = {
 /** Watches the GPUs of this host, which a process of its own reads. @param script of this program: the gpu-reader lies beside it */
 export function hostGpus(
   { gpuBackend }: Pick<Settings, 'gpuBackend'>,
-  { script, searchPath }: { readonly script: string; readonly searchPath: string | undefined },
+  {
+    script,
+    searchPath,
+    libraryPath,
+  }: {
+    readonly script: string;
+    readonly searchPath: string | undefined;
+    readonly libraryPath: string | undefined;
+  },
 ): StartGpus {
   return (parts) =>
     startGpuWatch({
@@ -30,5 +38,6 @@ export function hostGpus(
       settings: { ...READING, backend: gpuBackend },
       readerCommand: gpuReaderBeside(script),
       searchPath,
+      libraryPath,
     });
 }

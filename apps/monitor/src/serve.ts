@@ -58,6 +58,7 @@ export async function serve(): Promise<void> {
             startGpus: hostGpus(run.values, {
               script: process.argv[1] ?? '',
               searchPath: process.env['PATH'],
+              libraryPath: process.env['LD_LIBRARY_PATH'],
             }),
           }
         : {}),

@@ -58,14 +58,14 @@ export const exporterMetrics = {
     type: 'gauge',
     unit: 'ratio',
     of: 'gpu',
-    help: 'Statistics (max, avg, p95) of gpu_utilization_ratio over all samples since the last scrape of this client: up to 10 a second.',
+    help: 'Statistics (max, avg, p95) of gpu_utilization_ratio over all samples since the last scrape of this client: up to 10 a second. Absent where there was none, as right after another scrape.',
     labels: ['stat'],
   },
   gpu_power_window_watts: {
     type: 'gauge',
     unit: 'watts',
     of: 'gpu',
-    help: 'Statistics (max, avg, p95) of gpu_power_watts over all samples since the last scrape of this client: up to 10 a second.',
+    help: 'Statistics (max, avg, p95) of gpu_power_watts over all samples since the last scrape of this client: up to 10 a second. Absent where there was none.',
     labels: ['stat'],
   },
   gpu_energy_integrated_joules_total: {

@@ -30,7 +30,7 @@ export const backendMends = {
   },
   init_unknown_error: {
     sentence:
-      'The driver refuses to start without a reason. In a container it has mostly lost its devices to a systemctl daemon-reload (their cgroup rules were written anew): start the container anew, and name the devices or use CDI so that it lasts.',
+      'The driver refuses to start without a reason. In a container it has usually lost its devices to a systemctl daemon-reload (their cgroup rules were written anew): start the container anew, and name the devices or use CDI so that it lasts.',
     command: 'docker restart gpu-exporter   # on a host: sudo nvidia-smi, as root it may say more',
   },
   no_permission: {
@@ -55,7 +55,7 @@ export const backendMends = {
   },
   hung: {
     sentence:
-      'The driver does not answer: a GPU has mostly fallen off the bus. Look for XIDs in the kernel log; a reboot, at times with the power cut, brings it back.',
+      'The driver does not answer, often because a GPU has fallen off the bus: look for XIDs in the kernel log. It is read again by itself once it answers; if it never does, a reboot helps, at times only with the power cut.',
     command: 'sudo dmesg | grep -i xid | tail',
   },
   crashed: {
@@ -97,7 +97,7 @@ export const downMends = {
     command: 'lspci | grep -i -e nvidia -e amd',
   },
   driver_unreachable: {
-    sentence: 'Its driver gave no reading for too long; the reason is told with its backend.',
+    sentence: 'Its driver has not answered for too long: the failure of the backend says why.',
     command: 'sudo dmesg | tail',
   },
 } as const satisfies Record<DownReason, Mend>;

@@ -416,7 +416,6 @@ it('shows one reading by itself without what only a watch knows', () => {
   expect(misdeclaredSeries(families)).toEqual([]);
   expect(lines(families)).toEqual([
     'gpu_up{gpu="0",uuid="GPU-1"} 1',
-    'gpu_suspended{gpu="0",uuid="GPU-1"} 0',
     'gpu_info{gpu="0",uuid="GPU-1",vendor="nvidia"} 1',
     'gpu_process_info{gpu="0",uuid="GPU-1",pid="7",process_name="python3",type="compute",container="unknown",port="unknown",engine="unknown",model="unknown"} 1',
     'gpu_process_memory_bytes{gpu="0",uuid="GPU-1",pid="7"} 1024',

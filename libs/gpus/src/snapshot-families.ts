@@ -8,7 +8,14 @@ import type {
 
 import { exporterMetrics, type ExporterMetricName } from './exporter-metrics.ts';
 import { gpuMetrics, type GpuMetricName } from './gpu-metrics.ts';
-import type { BackendName, BackendReading, GpuFacts, GpuProcess, GpuReading } from './reading.ts';
+import type {
+  BackendName,
+  BackendReading,
+  GpuCondition,
+  GpuFacts,
+  GpuProcess,
+  GpuReading,
+} from './reading.ts';
 import type { BackendState, GpuSnapshot, OwnedProcess, ProcessOwner, WatchedGpu } from './snapshot.ts';
 
 export interface GpuSnapshotOptions {
@@ -66,7 +73,7 @@ export function gpuStateFamilies(
 export function readingFamilies(reading: BackendReading): MetricFamily[] {
   const series = new SeriesTable();
   for (const gpu of reading.gpus) {
-    addCondition(series, gpu);
+    addUp(series, gpu);
     addPoints(series, gpu);
     const processes = (gpu.processes ?? []).map((process) => ({ ...process, owner: {} }));
     addProcesses(series, gpu, largest(processes, Infinity).kept);
@@ -79,11 +86,19 @@ export function readingFamilies(reading: BackendReading): MetricFamily[] {
   return series.families();
 }
 
-function addCondition(series: SeriesTable, { gpu, uuid, condition, facts }: GpuReading): void {
-  const isUp = condition === 'up' || condition === 'suspended';
-  series.add('gpu_up', { gpu, uuid }, isUp ? 1 : 0);
-  if (isUp) series.add('gpu_suspended', { gpu, uuid }, condition === 'suspended' ? 1 : 0);
-  else series.add('gpu_down_info', { gpu, uuid, reason: condition }, 1);
+function addCondition(series: SeriesTable, reading: GpuReading): void {
+  const { gpu, uuid, condition } = reading;
+  addUp(series, reading);
+  if (isUp(condition)) series.add('gpu_suspended', { gpu, uuid }, condition === 'suspended' ? 1 : 0);
+}
+
+function isUp(condition: GpuCondition): boolean {
+  return condition === 'up' || condition === 'suspended';
+}
+
+function addUp(series: SeriesTable, { gpu, uuid, condition, facts }: GpuReading): void {
+  series.add('gpu_up', { gpu, uuid }, isUp(condition) ? 1 : 0);
+  if (!isUp(condition)) series.add('gpu_down_info', { gpu, uuid, reason: condition }, 1);
   series.add('gpu_info', { gpu, uuid, ...factLabels(facts) }, 1);
 }
 

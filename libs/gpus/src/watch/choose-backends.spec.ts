@@ -41,8 +41,12 @@ describe('what the host shows of NVIDIA', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  it('is the library that the settings name', async () => {
-    expect(await hasNvidiaDriver(path.join(folder, 'libnvidia-ml.so.1'))).toBe(true);
+  it('is the library that the settings name, also where it is missing: that is to be told', async () => {
+    expect(await hasNvidiaDriver('/nowhere/libnvidia-ml.so.1', undefined)).toBe(true);
+  });
+
+  it('is a library that the linker would find', async () => {
+    expect(await hasNvidiaDriver(undefined, `/nowhere:${folder}`)).toBe(true);
   });
 
   it('is nvidia-smi on the search path, once it can be run', async () => {

@@ -55,11 +55,19 @@ const LIBRARY_FOLDERS = [
 ];
 const DEVICE_FILES = ['/dev/nvidiactl', '/dev/dxg'];
 
-/** Whether NVIDIA's driver shows on this host, by files alone: nothing is loaded and no device is opened. */
-export async function hasNvidiaDriver(nvmlLibrary: string | undefined): Promise<boolean> {
+/**
+ * Whether NVIDIA's driver shows on this host, by files alone: nothing is loaded and no device is opened. A library that
+ * somebody has named counts as there: if it is not, that is what is to be told.
+ * @param libraryPath `LD_LIBRARY_PATH`
+ */
+export async function hasNvidiaDriver(
+  nvmlLibrary: string | undefined,
+  libraryPath: string | undefined,
+): Promise<boolean> {
+  if (nvmlLibrary !== undefined) return true;
+  const folders = (libraryPath ?? '').split(':').filter((folder) => folder !== '');
   const files = [
-    ...(nvmlLibrary === undefined ? [] : [nvmlLibrary]),
-    ...LIBRARY_FOLDERS.map((folder) => `${folder}/libnvidia-ml.so.1`),
+    ...[...folders, ...LIBRARY_FOLDERS].map((folder) => `${folder}/libnvidia-ml.so.1`),
     ...DEVICE_FILES,
   ];
   const found = await Promise.all(files.map((file) => may(file, constants.F_OK)));

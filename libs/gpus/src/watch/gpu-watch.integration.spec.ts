@@ -176,6 +176,7 @@ describeWithCompiler('the GPUs of a host, watched', () => {
     expect(conditions(lost)).toEqual(['up', 'lost', 'up']);
     expect(lost.gpus[1]?.reading.uuid).toBe(host.boards[1]?.uuid);
     expect(failureOf(lost)).toBeUndefined();
+    expect(logged.join('\n')).toContain('a GPU is down');
     writeFakeHost(hostFile, host);
     await until(running, (snapshot) => conditions(snapshot)[1] === 'up');
   });

@@ -50,7 +50,10 @@ export interface GpuWatchParts {
   /** Each reading is reported under the name of its backend. */
   readonly collectors: CollectorMetrics;
   readonly log: WatchLog;
+  /** `PATH`, for nvidia-smi. */
   readonly searchPath: string | undefined;
+  /** `LD_LIBRARY_PATH`, for NVML. */
+  readonly libraryPath?: string | undefined;
   readonly clock?: Clock;
   readonly timing?: Partial<ReaderTiming>;
 }
@@ -151,10 +154,10 @@ class Watch implements GpuWatch {
 
   /** Which backends this host calls for, now and again: a GPU can be plugged in, a driver be installed. */
   private async look(): Promise<void> {
-    const { settings, searchPath } = this.parts;
+    const { settings, searchPath, libraryPath } = this.parts;
     const [pci, nvidiaDriver, nvidiaSmi] = await Promise.all([
       pciGpus(settings.sysfsRoot),
-      hasNvidiaDriver(settings.nvmlLibrary),
+      hasNvidiaDriver(settings.nvmlLibrary, libraryPath),
       findNvidiaSmi(settings.nvidiaSmi, searchPath),
     ]);
     if (this.stopped) return;

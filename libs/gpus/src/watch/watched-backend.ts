@@ -151,7 +151,7 @@ export class WatchedBackend {
     }
     this.listed = Math.max(this.listed, gpus.length);
     this.last = { reading, unixSeconds, seconds, atSeconds: clock.monotonicSeconds() };
-    this.known.see(gpus, clock.monotonicSeconds());
+    this.tellChanges(() => this.known.see(gpus, clock.monotonicSeconds()));
     for (const { uuid, points } of gpus) {
       if (points.some(({ metric }) => metric === 'gpu_energy_joules_total')) this.metered.add(uuid);
     }
@@ -165,7 +165,7 @@ export class WatchedBackend {
 
   private fail(reason: BackendFailureReason, message: string): void {
     const { clock, collectors, log, onFailure } = this.parts;
-    if (reason === 'no_gpus') this.known.see([], clock.monotonicSeconds());
+    if (reason === 'no_gpus') this.tellChanges(() => this.known.see([], clock.monotonicSeconds()));
     const isNew = this.failure?.reason !== reason;
     const sinceUnixSeconds =
       isNew || this.failure === undefined ? clock.unixSeconds() : this.failure.sinceUnixSeconds;
@@ -174,6 +174,21 @@ export class WatchedBackend {
     if (isNew) log.warn({ backend: this.name, reason, detail: message }, 'GPUs are not read');
     onFailure(reason);
     this.settleFirst();
+  }
+
+  /** Says in the log which GPUs have got lost, come back or fallen asleep by what `change` does. */
+  private tellChanges(change: () => void): void {
+    const conditions = (): Map<string, string> =>
+      new Map(this.known.list(0, Infinity).map(({ reading }) => [reading.uuid, reading.condition]));
+    const before = conditions();
+    change();
+    for (const [uuid, condition] of conditions()) {
+      const was = before.get(uuid);
+      if (was === condition || (was === undefined && condition === 'up')) continue;
+      const facts = { backend: this.name, uuid, condition, was };
+      if (condition === 'up' || condition === 'suspended') this.parts.log.info(facts, 'a GPU has changed');
+      else this.parts.log.warn(facts, 'a GPU is down');
+    }
   }
 
   private count(unparsed: BackendReading['unparsed']): void {

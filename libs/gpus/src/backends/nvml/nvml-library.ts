@@ -179,20 +179,28 @@ export class NvmlLibrary {
 export async function loadNvml(libraryPath?: string): Promise<NvmlLibrary> {
   const koffi = await loadKoffi();
   const paths = libraryPath === undefined ? (LIBRARIES[process.platform] ?? []) : [libraryPath];
-  const failures: string[] = [];
+  const failures = new Map<string, string[]>();
   for (const path of paths) {
     try {
       return new NvmlLibrary(koffi, path);
     } catch (error) {
-      failures.push(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+      const why = whyNotLoaded(error, path);
+      failures.set(why, [...(failures.get(why) ?? []), path]);
     }
   }
   throw new BackendError(
     'library_missing',
-    failures.length === 0
+    failures.size === 0
       ? `there is no NVML for ${process.platform}`
-      : `NVML could not be loaded (${failures.join('; ')}): is the NVIDIA driver installed, and in a container, is it passed in?`,
+      : `NVML could not be loaded (${[...failures].map(([why, where]) => `${why}: ${where.join(', ')}`).join('; ')}): is the NVIDIA driver installed, and in a container, is it passed in?`,
   );
+}
+
+/** The linker's words, without the path that they are told with. */
+function whyNotLoaded(error: unknown, path: string): string {
+  const words = error instanceof Error ? error.message : String(error);
+  if (/No such file or directory/.test(words)) return 'not found';
+  return words.replace('Failed to load shared library: ', '').replace(`${path}: `, '');
 }
 
 async function loadKoffi(): Promise<Koffi> {
