@@ -246,7 +246,7 @@ describe('a GPU that gives no figures', () => {
   });
 
   it.each([
-    ['hung', /^No figures for 42 s\. The driver does not answer: .*/],
+    ['hung', /^No figures for 42 s\. The driver does not answer, .*/],
     ['driver_mismatch', /^No figures for 42 s \(in its own words\)\. The driver was upgraded .*/],
   ] as const)('for its driver fails (%s) says for how long, and why', (reason, text) => {
     const failure = { reason, message: 'in its own words', sinceUnixSeconds: NOW - 37 };
