@@ -3,7 +3,7 @@
 //   node tools/bench/gpus.mjs [--requests 1000] [--seconds 30] [--growth 60]
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { get } from 'node:http';
+import { Agent, get } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,10 +25,14 @@ function option(name, standard) {
   return index < 0 ? standard : Number(process.argv[index + 1]);
 }
 
+/** A connection is kept, as Prometheus does. */
+const agent = new Agent({ keepAlive: true });
+
 const folder = mkdtempSync(join(tmpdir(), 'bench-gpus-'));
 try {
   await main();
 } finally {
+  agent.destroy();
   rmSync(folder, { recursive: true, force: true });
 }
 
@@ -206,7 +210,7 @@ function sum(values) {
 /** @returns {Promise<string>} */
 function scrape() {
   return new Promise((resolve, reject) => {
-    get(`http://127.0.0.1:${PORT}/metrics`, { agent: false }, (response) => {
+    get(`http://127.0.0.1:${PORT}/metrics`, { agent }, (response) => {
       let text = '';
       response
         .setEncoding('utf8')
