@@ -12,11 +12,15 @@ export async function endWithParent(parent: number): Promise<void> {
   if (process.platform !== 'linux') return;
   const koffi = await import('koffi').catch(() => undefined);
   if (koffi === undefined) return;
-  const prctl = koffi
-    .load('libc.so.6')
-    .func(
-      'int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)',
-    );
-  prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  try {
+    const prctl = koffi
+      .load('libc.so.6')
+      .func(
+        'int prctl(int option, unsigned long arg2, unsigned long arg3, unsigned long arg4, unsigned long arg5)',
+      );
+    prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+  } catch {
+    return; // Another C library than glibc (musl): the broken channel has to do.
+  }
   if (process.ppid !== parent) process.exit(0);
 }

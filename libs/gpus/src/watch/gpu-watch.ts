@@ -220,7 +220,10 @@ class Watch implements GpuWatch {
     const samples: GpuSample[] = [];
     for (const [kind, metric] of SAMPLED) {
       const value = valueOf(reading, metric);
-      if (value === undefined || unixSeconds - backend.sampledUnixSeconds(uuid, kind) < SAMPLE_GAP_SECONDS)
+      if (
+        value === undefined ||
+        Math.abs(unixSeconds - backend.sampledUnixSeconds(uuid, kind)) < SAMPLE_GAP_SECONDS
+      )
         continue;
       samples.push({ uuid, kind, unixSeconds, value });
     }

@@ -44,6 +44,24 @@ describe('KnownGpus', () => {
     expect(list(known)).toEqual([`${UUID} up 1`]);
   });
 
+  it('knows a GPU that is down by its address, though a new reader cannot tell its UUID', () => {
+    const known = new KnownGpus('nvml');
+    known.see([gpu(UUID)], 0);
+    const nameless = {
+      condition: 'lost',
+      points: [],
+      facts: { vendor: 'nvidia', pciBusId: '0000:8f:00.0' },
+    } as const;
+    known.see([gpu('0000:8f:00.0', nameless)], 1);
+    expect(list(known)).toEqual([`${UUID} lost 0`]);
+    expect(known.list(1, 10)[0]?.reading.facts.name).toBe('NVIDIA L4');
+    known.see(
+      [gpu('0000:90:00.0', { ...nameless, facts: { vendor: 'nvidia', pciBusId: '0000:90:00.0' } })],
+      2,
+    );
+    expect(list(known)).toEqual([`${UUID} vanished 0`, '0000:90:00.0 lost 0']);
+  });
+
   it('keeps the facts of a GPU that is too sick to tell them', () => {
     const known = new KnownGpus('nvml');
     known.see([gpu(UUID)], 0);

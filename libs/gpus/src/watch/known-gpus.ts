@@ -22,7 +22,8 @@ export class KnownGpus {
   }
 
   /** Takes over a reading of all GPUs. */
-  see(readings: readonly GpuReading[], nowSeconds: number): void {
+  see(given: readonly GpuReading[], nowSeconds: number): void {
+    const readings = given.map((reading) => this.recognize(reading));
     const listed = new Set(readings.map(({ uuid }) => uuid));
     const addresses = new Set(readings.flatMap(({ facts }) => facts.pciBusId ?? []));
     for (const [uuid, known] of this.gpus) {
@@ -50,6 +51,14 @@ export class KnownGpus {
         ? { ...known, reading: without(known.reading, 'driver_unreachable') }
         : known,
     );
+  }
+
+  /** A reader that was started anew knows a GPU that is down by its address only: it is the one that was there before. */
+  private recognize(reading: GpuReading): GpuReading {
+    const { uuid, condition, facts } = reading;
+    if (condition === 'up' || uuid !== facts.pciBusId) return reading;
+    const before = [...this.gpus.values()].find((known) => known.reading.facts.pciBusId === uuid)?.reading;
+    return before === undefined ? reading : { ...reading, gpu: before.gpu, uuid: before.uuid };
   }
 
   /** The points that were sent once, among those of now. */

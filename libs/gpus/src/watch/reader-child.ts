@@ -1,10 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises';
 
 import { pciGpusSync } from '../pci/pci-gpus.ts';
-import { BackendError, type GpuBackend, type GpuPoint, type GpuReading, type GpuSample } from '../reading.ts';
+import { BackendError, type GpuBackend, type GpuSample } from '../reading.ts';
 import { createBackend } from './create-backend.ts';
 import { endWithParent } from './end-with-parent.ts';
 import type { ReaderMessage, ReaderOrder, ReaderOrders } from './reader-messages.ts';
+import { SentPoints } from './sent-points.ts';
 
 /** A message at least so often: a reader that is silent for longer is stuck in the driver. */
 const HEARTBEAT_MILLISECONDS = 1000;
@@ -66,7 +67,7 @@ class Reader {
   private readonly backend: GpuBackend;
   private readonly timers: NodeJS.Timeout[] = [];
   private readonly stopping = new AbortController();
-  private readonly sentPoints = new Map<string, readonly GpuPoint[]>();
+  private readonly sentPoints = new SentPoints();
   private pending: GpuSample[] = [];
 
   constructor(orders: ReaderOrders) {
@@ -101,27 +102,17 @@ class Reader {
   private async read(): Promise<void> {
     const startedAt = performance.now();
     try {
-      const signal = AbortSignal.any([
-        this.stopping.signal,
-        AbortSignal.timeout(this.orders.deadlineSeconds * 1000),
-      ]);
+      // Not joined with the signal of the stop: AbortSignal.any leaves something behind in a long-lived one with each
+      // reading (Node 20), and closing the backend ends what can be ended.
+      const signal = AbortSignal.timeout(this.orders.deadlineSeconds * 1000);
       const reading = await this.backend.read(pciGpusSync(this.orders.sysfsRoot), signal);
       const seconds = (performance.now() - startedAt) / 1000;
-      const gpus = reading.gpus.map((gpu) => this.withoutSent(gpu));
+      const gpus = reading.gpus.map((gpu) => this.sentPoints.strip(gpu));
       send({ type: 'reading', reading: { ...reading, gpus }, unixSeconds: Date.now() / 1000, seconds });
       this.tellBetween();
     } catch (error) {
       this.fail(error);
     }
-  }
-
-  /** What the parent has already is not sent again: links and error counters are most of a reading. */
-  private withoutSent(gpu: GpuReading): GpuReading {
-    const { uuid, seldomPoints } = gpu;
-    if (seldomPoints === undefined || seldomPoints === true) return gpu;
-    if (this.sentPoints.get(uuid) === seldomPoints) return { ...gpu, seldomPoints: true };
-    this.sentPoints.set(uuid, seldomPoints);
-    return gpu;
   }
 
   private tellBetween(): void {

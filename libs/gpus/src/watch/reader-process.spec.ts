@@ -48,14 +48,19 @@ interface Told {
 }
 
 /** A reader that runs a script, and what was heard of it. */
-function start(name: string, script: string, timing: Partial<ReaderTiming> = {}): Told {
+function start(
+  name: string,
+  script: string,
+  timing: Partial<ReaderTiming> = {},
+  nodeOptions: readonly string[] = [],
+): Told {
   const file = path.join(folder, `${name}.cjs`);
   writeFileSync(file, script);
   const messages: ReaderMessage[] = [];
   const failures: string[] = [];
   let changed: () => void = () => undefined;
   const reader = new ReaderProcess({
-    command: { script: file },
+    command: { script: file, nodeOptions },
     orders: ORDERS,
     clock: systemClock,
     timing: { ...TIMING, ...timing },
@@ -152,6 +157,13 @@ describe('ReaderProcess', () => {
     await until(() => failures.length === 1 && reader.restarts === 1);
     expect(failures).toEqual(['crashed']);
     expect(isAlive(grandchild)).toBe(false);
+  });
+
+  it('tries again where the host does not let it start one', async () => {
+    // More than Linux takes in one argument: spawn throws E2BIG, as it does for want of memory.
+    const { failures, until } = start('too-long', SPEAKS, {}, [`--title=${'x'.repeat(200_000)}`]);
+    await until(() => failures.length === 2);
+    expect(failures).toEqual(['crashed', 'crashed']);
   });
 
   it('pauses longer after each failure, up to a bound', async () => {

@@ -97,13 +97,20 @@ export class ReaderProcess {
     const { command, orders, onMessage } = this.parts;
     this.phase = 'running';
     this.toldFailure = false;
-    const child = fork(command.script, {
-      // A group of its own: what the reader starts is ended with it, and Ctrl-C in a terminal is not for it.
-      detached: true,
-      execArgv: [...(command.nodeOptions ?? [])],
-      env: process.env,
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    });
+    let child: ChildProcess;
+    try {
+      child = fork(command.script, {
+        // A group of its own: what the reader starts is ended with it, and Ctrl-C in a terminal is not for it.
+        detached: true,
+        execArgv: [...(command.nodeOptions ?? [])],
+        env: process.env,
+        stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      });
+    } catch (error) {
+      // Most failures of a start come as an event; some, for want of memory for one, are thrown.
+      this.failedToRun(error instanceof Error ? error.message : String(error));
+      return;
+    }
     this.child = child;
     child.on('message', (message: ReaderMessage) => {
       if (this.child !== child || this.phase !== 'running') return;
@@ -174,14 +181,23 @@ export class ReaderProcess {
   private ended(child: ChildProcess, how: string): void {
     if (this.child !== child) return;
     this.child = undefined;
-    signalGroup(child, 'SIGTERM');
+    this.endLeftovers(child);
     if (this.phase === 'stopped') return;
+    this.failedToRun(`ended by itself: ${how}`);
+  }
+
+  /** A group in which somebody lives keeps its number; one that is empty may soon be somebody else's. */
+  private endLeftovers(child: ChildProcess): void {
+    if (!signalGroup(child, 'SIGTERM')) return;
+    this.parts.clock.after(this.parts.timing.gentleSeconds * 1000, () => signalGroup(child, 'SIGKILL'));
+  }
+
+  private failedToRun(how: string): void {
     if (this.phase === 'running' && !this.toldFailure) {
-      this.parts.onFailure('crashed', `the gpu-reader ended by itself (${how})`);
+      this.parts.onFailure('crashed', `the gpu-reader does not run (${how})`);
     }
     this.phase = 'pausing';
     this.after(this.pauseSeconds, () => {
-      signalGroup(child, 'SIGKILL');
       this.restartCount++;
       this.start();
     });

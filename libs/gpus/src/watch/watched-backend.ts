@@ -13,6 +13,7 @@ import type { GpuWatchSettings, WatchLog } from './gpu-watch.ts';
 import { KnownGpus, type KnownGpu } from './known-gpus.ts';
 import type { ReaderMessage } from './reader-messages.ts';
 import { ReaderProcess, type ReaderCommand, type ReaderTiming } from './reader-process.ts';
+import { tellsEvents } from './tells-events.ts';
 
 export interface WatchedBackendParts {
   readonly name: BackendName;
@@ -109,7 +110,7 @@ export class WatchedBackend {
 
   /** Whether its driver tells of errors by itself. */
   tellsEvents(): boolean {
-    return this.last?.reading.unsupported.every(({ field }) => !/Event/.test(field)) === true;
+    return this.last !== undefined && tellsEvents(this.last.reading.unsupported);
   }
 
   /** Whether the GPU has an energy meter of its own. */

@@ -167,6 +167,17 @@ withDriver('a GPU that is lost', (driver) => {
     expect(backend.events?.()).toEqual([]);
   });
 
+  it('takes no other for itself where the bus has more GPUs than the driver shows', async () => {
+    const [first, second] = [h100(1), h100(2)];
+    const bus = [pciOf(h100(0)), pciOf(first), pciOf(second)];
+    driver.host(hostOf([first, { ...second, lost: true }]));
+    const { gpus } = await read(driver.backend(), bus);
+    expect(gpus.map(({ gpu, uuid, condition }) => [gpu, uuid, condition])).toEqual([
+      ['0', first.uuid, 'up'],
+      ['1', 'nvidia-1', 'lost'],
+    ]);
+  });
+
   it('before it was ever seen is known by its place on the bus', async () => {
     const { boards } = lostThird({ lost: true });
     driver.host(lostThird({ lost: true }));

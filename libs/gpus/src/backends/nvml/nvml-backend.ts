@@ -155,7 +155,9 @@ class NvmlBackend implements GpuBackend {
     const readings = [...answered.map(({ gpu }) => gpu), ...down];
     for (const reading of readings) this.remember(reading);
     const taken = new Set(readings.map(({ uuid }) => uuid));
-    const lost = found.flatMap((place) => ('down' in place ? [this.down(place, gpus, taken)] : []));
+    // The driver may show fewer GPUs than the bus has (a container that was given some): then no place tells an address.
+    const placesOnBus = found.length === gpus.length ? gpus : [];
+    const lost = found.flatMap((place) => ('down' in place ? [this.down(place, placesOnBus, taken)] : []));
     const isIdle = answered.length === found.length && answered.every((device) => device.isIdle);
     if (isIdle && this.now() >= this.noRestBeforeSeconds && this.maySleep(awake, devices))
       this.beginRest(readings);

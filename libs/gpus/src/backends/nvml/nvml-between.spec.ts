@@ -145,6 +145,26 @@ withDriver('XIDs', (driver) => {
     expect(backend.events?.()).toEqual([of('02', 48)]);
   });
 
+  it.each([
+    ['a reading', { resetRequired: true }],
+    ['a sample', { resetRequired: true }],
+    ['a sample', { lost: true }],
+  ])('are told also of the GPU that they take down, which %s finds first (%j)', async (first, change) => {
+    driver.host(hostOf(boards));
+    const backend = driver.backend();
+    await read(backend);
+    backend.events?.();
+    const [healthy, sick] = boards;
+    driver.host({ ...hostOf([healthy, { ...sick, ...change }]), events: [event(21, 79, 1)] });
+    if (first === 'a sample') {
+      driver.clock.seconds += 2;
+      backend.sample?.();
+    }
+    await read(backend);
+    const told = [...(backend.events?.() ?? []), ...(backend.events?.() ?? [])];
+    expect(told.map(({ pciBusId, xid }) => [pciBusId, xid])).toEqual([['0000:02:00.0', 79]]);
+  });
+
   it('are told again of in a session that was begun anew', async () => {
     driver.host(hostOf(boards));
     const backend = driver.backend();

@@ -21,7 +21,9 @@ export class XidEvents {
   private readonly library: NvmlLibrary;
   private set: bigint | undefined;
   private failure: UnsupportedReading | undefined;
-  private readonly registered = new Map<bigint, string>();
+  private readonly registered = new Set<bigint>();
+  /** PCI address by handle, also of a device that is forgotten: the event that took it down may still wait. */
+  private readonly addresses = new Map<bigint, string>();
 
   constructor(library: NvmlLibrary) {
     this.library = library;
@@ -43,7 +45,8 @@ export class XidEvents {
     const set = this.open();
     if (set === undefined) return;
     if (calls.call('nvmlDeviceRegisterEvents', '', XID_CRITICAL_ERROR, set) !== SUCCESS) return;
-    this.registered.set(calls.handle, pciBusId);
+    this.registered.add(calls.handle);
+    this.addresses.set(calls.handle, pciBusId);
   }
 
   /** Registers a device again when it is there again. */
@@ -54,14 +57,14 @@ export class XidEvents {
   /** What has happened since the last call; never waits. @throws SessionLost */
   take(unixSeconds: number): XidEvent[] {
     const events: XidEvent[] = [];
-    if (this.set === undefined || this.registered.size === 0) return events;
+    if (this.set === undefined) return events;
     const data = Buffer.alloc(EVENT_BYTES);
     for (let count = 0; count < MAX_EVENTS; count++) {
       const code = this.library.call('nvmlEventSetWait_v2', this.set, data, 0);
       if (sessionLossOf(code) !== undefined) throw new SessionLost('nvmlEventSetWait_v2', code);
       // TIMEOUT: nothing is left. Any other failure (a lost GPU ends the wait too) is told of by the readings.
       if (code !== SUCCESS) break;
-      const pciBusId = this.registered.get(data.readBigUInt64LE(0));
+      const pciBusId = this.addresses.get(data.readBigUInt64LE(0));
       const isXid = (data.readBigUInt64LE(8) & XID_CRITICAL_ERROR) !== 0n;
       if (pciBusId === undefined || !isXid) continue;
       events.push({ pciBusId, xid: Number(data.readBigUInt64LE(16)), unixSeconds });
@@ -74,6 +77,7 @@ export class XidEvents {
     if (this.set !== undefined) this.library.call('nvmlEventSetFree', this.set);
     this.set = undefined;
     this.registered.clear();
+    this.addresses.clear();
   }
 
   private open(): bigint | undefined {
