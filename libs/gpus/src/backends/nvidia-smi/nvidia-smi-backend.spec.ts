@@ -32,7 +32,8 @@ class FakeSmi {
   /** Process id and arguments of each run. */
   runs(): { readonly pid: number; readonly args: string }[] {
     if (!existsSync(this.runsFile)) return [];
-    const lines = readFileSync(this.runsFile, 'utf8').trim().split('\n');
+    // The shell makes the file before it writes the line.
+    const lines = readFileSync(this.runsFile, 'utf8').split('\n').slice(0, -1);
     return lines.map((line) => ({ pid: Number(line.split(' ')[0]), args: line.replace(/^\d+ /, '') }));
   }
 
