@@ -33,7 +33,7 @@ export const exporterMetrics = {
   gpu_down_info: {
     type: 'info',
     of: 'gpu',
-    help: 'Why the GPU is down: lost, reset_required, unknown_error, no_permission, vanished (no longer listed), driver_unreachable (no fresh reading). Always 1, only while it is down.',
+    help: 'Why the GPU is down: lost, reset_required, unknown_error, no_permission, vanished (no longer listed), driver_unreachable (no fresh reading), hung (the driver does not answer for it). Always 1, only while it is down.',
     labels: ['reason'],
   },
   gpu_info: {
@@ -75,20 +75,6 @@ export const exporterMetrics = {
     help: 'Energy as the integral of the power readings, only for a GPU that has no meter (gpu_energy_joules_total) of its own. Less exact than a meter.',
     labels: ['source'],
     openTelemetry: 'hw.energy',
-  },
-  gpu_xid_errors_total: {
-    type: 'counter',
-    of: 'gpu',
-    help: 'Errors that the NVIDIA driver told of since the exporter started, by XID; see docs/xids.md. The fatal ones are there with 0 from the start.',
-    labels: ['xid'],
-    openTelemetry: 'hw.errors {error.type=XID}',
-  },
-  gpu_xid_last_timestamp_seconds: {
-    type: 'gauge',
-    unit: 'seconds',
-    of: 'gpu',
-    help: 'Unix time of the last error of this XID, also from before the start where the kernel log still has it.',
-    labels: ['xid'],
   },
   gpu_process_info: {
     type: 'info',
@@ -164,6 +150,20 @@ export const exporterMetrics = {
     of: 'backend',
     help: 'Values that were there and made no sense, so that they were dropped, by native field.',
     labels: ['field'],
+  },
+  gpu_xid_errors_total: {
+    type: 'counter',
+    of: 'gpu',
+    help: 'Errors that the NVIDIA driver told of since the exporter started, by XID; see docs/xids.md. The fatal ones are there with 0 from the start.',
+    labels: ['xid'],
+    openTelemetry: 'hw.errors {error.type=XID}',
+  },
+  gpu_xid_last_timestamp_seconds: {
+    type: 'gauge',
+    unit: 'seconds',
+    of: 'gpu',
+    help: 'Unix time of the last error of this XID, also from before the start where the kernel log still has it.',
+    labels: ['xid'],
   },
 } as const satisfies Record<string, ExporterMetric>;
 

@@ -2,7 +2,7 @@ import { renderExposition } from '@llm-monitor/metrics-core';
 
 import { GpuExposition } from './gpu-exposition.ts';
 import type { GpuReading } from './reading.ts';
-import type { GpuSnapshot } from './snapshot.ts';
+import type { GpuSnapshot, XidCount } from './snapshot.ts';
 import { gpuSnapshotFamilies } from './snapshot-families.ts';
 
 const OPTIONS = { maxProcessesPerGpu: 8 };
@@ -56,6 +56,19 @@ describe.each(['text', 'openmetrics'] as const)('an exposition in %s', (format) 
   it('has the figures of each reading', () => {
     print(snapshot(reading(40)));
     expect(print(snapshot(reading(41)))).toContain('sensor="core"} 41\n');
+  });
+
+  it('has the errors of each scrape, also where the reading is the same', () => {
+    const of = (xids: ReadonlyMap<number, XidCount>): GpuSnapshot => {
+      const { gpus, ...rest } = snapshot(read);
+      return { ...rest, gpus: gpus.map((gpu) => ({ ...gpu, xids })) };
+    };
+    const read = reading(40);
+    print(of(new Map([[79, { count: 0 }]])));
+    const since = of(new Map([[79, { count: 1, lastUnixSeconds: 1_700_000_000 }]]));
+    expect(print(since)).toBe(whole(since));
+    expect(print(since)).toContain('xid="79"} 1\n');
+    expect(print(snapshot(read))).not.toContain('xid');
   });
 
   it('has none of a GPU that is gone', () => {

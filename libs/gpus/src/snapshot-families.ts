@@ -32,7 +32,25 @@ export interface GpuSnapshotOptions {
  * the same labels the first is printed, as `lowerFamilies` has it.
  */
 export function gpuSnapshotFamilies(snapshot: GpuSnapshot, options: GpuSnapshotOptions): MetricFamily[] {
-  return [...gpuStateFamilies(snapshot, options), ...gpuPointFamilies(snapshot.gpus)];
+  return [
+    ...gpuStateFamilies(snapshot, options),
+    ...gpuXidFamilies(snapshot.gpus),
+    ...gpuPointFamilies(snapshot.gpus),
+  ];
+}
+
+/** Errors that the drivers told of: the same for weeks. */
+export function gpuXidFamilies(gpus: readonly Pick<WatchedGpu, 'reading' | 'xids'>[]): MetricFamily[] {
+  const series = new SeriesTable();
+  for (const { reading, xids } of gpus) {
+    const { gpu, uuid } = reading;
+    for (const [xid, { count, lastUnixSeconds }] of xids ?? []) {
+      const labels = Object.freeze({ gpu, uuid, xid: String(xid) });
+      series.add('gpu_xid_errors_total', labels, count);
+      series.add('gpu_xid_last_timestamp_seconds', labels, lastUnixSeconds);
+    }
+  }
+  return series.families();
 }
 
 /** The figures that the drivers gave: these change only with a reading. */
@@ -42,7 +60,7 @@ export function gpuPointFamilies(gpus: readonly Pick<WatchedGpu, 'reading'>[]): 
   return series.families();
 }
 
-/** What is told beside them: conditions, facts, windows, errors, processes, and how the backends are. */
+/** What is told beside them: conditions, facts, windows, processes, and how the backends are. */
 export function gpuStateFamilies(
   { gpus, backends }: GpuSnapshot,
   { expectedDevices, maxProcessesPerGpu, onDroppedSeries }: GpuSnapshotOptions,
@@ -121,17 +139,13 @@ function labelsOfGpu(gpu: string, uuid: string, labels: Labels): Labels {
   return whole;
 }
 
-function addWatched(series: SeriesTable, { reading, windows, integratedJoules, xids }: WatchedGpu): void {
+function addWatched(series: SeriesTable, { reading, windows, integratedJoules }: WatchedGpu): void {
   const { gpu, uuid } = reading;
   for (const stat of ['max', 'avg', 'p95'] as const) {
     series.add('gpu_utilization_window_ratio', { gpu, uuid, stat }, windows.utilization?.[stat]);
     series.add('gpu_power_window_watts', { gpu, uuid, stat }, windows.power?.[stat]);
   }
   series.add('gpu_energy_integrated_joules_total', { gpu, uuid, source: 'integrated' }, integratedJoules);
-  for (const [xid, { count, lastUnixSeconds }] of xids ?? []) {
-    series.add('gpu_xid_errors_total', { gpu, uuid, xid: String(xid) }, count);
-    series.add('gpu_xid_last_timestamp_seconds', { gpu, uuid, xid: String(xid) }, lastUnixSeconds);
-  }
 }
 
 function addProcesses(

@@ -166,7 +166,7 @@ function familyOf({ name, help, type, values }: ClientMetric): MetricFamily {
 function histogramsOf(values: ClientMetric['values']): HistogramPoint[] {
   const histograms = new Map<string, HistogramPoint & { bounds: number[]; counts: number[] }>();
   for (const value of values) {
-    const { le, ...labels } = textLabels(value.labels);
+    const { le, ...labels } = wordsOf(value.labels);
     const key = labelsKey(labels);
     const histogram = histograms.get(key) ?? { labels, bounds: [], counts: [] };
     const name = 'metricName' in value ? String(value.metricName) : '';
@@ -181,7 +181,18 @@ function histogramsOf(values: ClientMetric['values']): HistogramPoint[] {
   return [...histograms.values()];
 }
 
-function textLabels(labels: Readonly<Partial<Record<string, string | number>>>): Labels {
+type ClientLabels = Readonly<Partial<Record<string, string | number>>>;
+
+/** prom-client keeps the labels of a series from scrape to scrape: what is made of them is kept along. */
+const madeLabels = new WeakMap<ClientLabels, Labels>();
+
+function textLabels(labels: ClientLabels): Labels {
+  const made = madeLabels.get(labels) ?? Object.freeze(wordsOf(labels));
+  madeLabels.set(labels, made);
+  return made;
+}
+
+function wordsOf(labels: ClientLabels): Record<string, string> {
   return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
 }
 

@@ -19,6 +19,15 @@ function book(sources: { kernelLog: boolean; driver: boolean }): XidBook {
 }
 
 describe('XidBook', () => {
+  it('gives the same object until there is another error', () => {
+    const xids = book({ kernelLog: true, driver: true });
+    const before = xids.of(GPU);
+    expect(xids.of(GPU)).toBe(before);
+    xids.addKernelEvents([logged(31, 100)]);
+    expect(xids.of(GPU)?.get(31)?.count).toBe(1);
+    expect(before?.has(31)).toBe(false);
+  });
+
   it('has the fatal ones with 0 before any comes, as a counter born at 1 is invisible to increase() (trap 20)', () => {
     const counts = book({ kernelLog: true, driver: false }).of(GPU);
     expect([...(counts ?? [])]).toEqual(FATAL_XIDS.map((xid) => [xid, { count: 0 }]));

@@ -23,6 +23,8 @@ const HIGHEST_XID = 9999;
  */
 export class XidBook {
   private readonly gpus = new Map<string, Map<number, XidCount>>();
+  /** Of those that were asked for, since their last error. */
+  private readonly told = new Map<string, ReadonlyMap<number, XidCount>>();
   private sources: XidSources = { kernelLog: false, driver: false };
 
   /** Says who tells of errors from now on. */
@@ -45,10 +47,16 @@ export class XidBook {
    * Errors of one GPU since the start, ascending by XID; the fatal ones are there with 0, for a counter that is born
    * at 1 is invisible to increase() (trap 20).
    * @param pciBusId as in `GpuFacts`
-   * @returns undefined where nothing tells of errors, or the GPU cannot be told from others
+   * @returns the same object until there is another error; undefined where nothing tells of errors, or the GPU cannot be told from others
    */
   of(pciBusId: string | undefined): ReadonlyMap<number, XidCount> | undefined {
     if (pciBusId === undefined || !(this.sources.kernelLog || this.sources.driver)) return undefined;
+    const told = this.told.get(pciBusId) ?? this.countsOf(pciBusId);
+    if (this.told.size < MAXIMUM_GPUS) this.told.set(pciBusId, told);
+    return told;
+  }
+
+  private countsOf(pciBusId: string): ReadonlyMap<number, XidCount> {
     const counts = new Map<number, XidCount>(FATAL_XIDS.map((xid) => [xid, { count: 0 }]));
     for (const [xid, count] of this.gpus.get(pciBusId) ?? []) counts.set(xid, count);
     return new Map([...counts].sort(([a], [b]) => a - b));
@@ -61,6 +69,7 @@ export class XidBook {
     if (before === undefined && !hasRoom(counts, xid)) return;
     if (!this.gpus.has(pciBusId) && this.gpus.size >= MAXIMUM_GPUS) return;
     this.gpus.set(pciBusId, counts);
+    this.told.delete(pciBusId);
     counts.set(xid, {
       count: (before?.count ?? 0) + count,
       lastUnixSeconds: Math.max(before?.lastUnixSeconds ?? 0, unixSeconds),
