@@ -16,6 +16,14 @@ import { buildSync } from 'esbuild';
 const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
 const EXPORTER = join(workspaceRoot, 'apps/gpu-exporter/dist/main.cjs');
 const PORT = 19501;
+const PLAIN_PORT = 19502;
+/** Arguments: port, bytes of each answer. */
+const PLAIN_SERVER = `
+  const body = Buffer.alloc(Number(process.argv[2]), 'a');
+  require('node:http').createServer((request, response) => {
+    response.setHeader('Content-Length', body.length);
+    response.end(body);
+  }).listen(Number(process.argv[1]), '127.0.0.1');`;
 const TICKS_PER_SECOND = 100; // USER_HZ of Linux, the unit of /proc/PID/stat
 const SETTLE_SECONDS = 5;
 
@@ -146,17 +154,36 @@ async function withExporter({ library, hostFile, env }, measure) {
   }
 }
 
-/** @param {number} count */
+/**
+ * Turn about with a server of the same machine that only sends as many bytes, which shows what the machine can do.
+ * @param {number} count
+ */
 async function requestTimes(count) {
-  const milliseconds = [];
-  for (let index = 0; index < count; index += 1) {
-    const begun = performance.now();
-    await scrape();
-    milliseconds.push(performance.now() - begun);
+  const bytes = Buffer.byteLength(await scrape());
+  const server = spawn(process.execPath, ['-e', PLAIN_SERVER, String(PLAIN_PORT), String(bytes)]);
+  try {
+    await until(async () => (await scrape(PLAIN_PORT).catch(() => '')).length === bytes);
+    /** @type {[number, number[]][]} */
+    const times = [
+      [PORT, []],
+      [PLAIN_PORT, []],
+    ];
+    for (let index = 0; index < count; index += 1) {
+      for (const [port, milliseconds] of times) {
+        const begun = performance.now();
+        await scrape(port);
+        milliseconds.push(performance.now() - begun);
+      }
+    }
+    const [ours, plain] = times.map(([, milliseconds]) => {
+      milliseconds.sort((one, other) => one - other);
+      const at = (/** @type {number} */ share) => milliseconds[Math.floor(share * (count - 1))]?.toFixed(1);
+      return `median ${at(0.5)} ms, p99 ${at(0.99)} ms`;
+    });
+    return `${ours} (a server that only sends the same ${Math.round(bytes / 1000)} KB: ${plain}) over ${count}`;
+  } finally {
+    server.kill();
   }
-  milliseconds.sort((one, other) => one - other);
-  const at = (/** @type {number} */ share) => milliseconds[Math.floor(share * (count - 1))]?.toFixed(1);
-  return `median ${at(0.5)} ms, p99 ${at(0.99)} ms over ${count}`;
 }
 
 async function readingMilliseconds() {
@@ -208,9 +235,9 @@ function sum(values) {
 }
 
 /** @returns {Promise<string>} */
-function scrape() {
+function scrape(port = PORT) {
   return new Promise((resolve, reject) => {
-    get(`http://127.0.0.1:${PORT}/metrics`, { agent }, (response) => {
+    get(`http://127.0.0.1:${port}/metrics`, { agent }, (response) => {
       let text = '';
       response
         .setEncoding('utf8')
