@@ -134,7 +134,7 @@ async function withExporter({ library, hostFile, env }, measure) {
   const exporter = spawn(process.execPath, [EXPORTER], {
     env: {
       PATH: process.env['PATH'],
-      FAKE_NVML_CONFIG: hostFile,
+      NVIDIA_FAKE_CONFIG: hostFile,
       GPU_EXPORTER_PORT: String(PORT),
       GPU_EXPORTER_BACKEND: 'nvml',
       GPU_EXPORTER_NVML_LIBRARY: library,

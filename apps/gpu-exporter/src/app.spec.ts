@@ -137,7 +137,12 @@ describe('health', () => {
 
   it.each([
     ['without a GPU', NO_GPU, 'No GPU is seen: no NVIDIA or AMD GPU on the PCI bus.'],
-    ['with a driver that hangs', snapshotOf({ backends: [HUNG] }), 'nvml fails (hung)'],
+    [
+      'with a driver that hangs',
+      snapshotOf({ backends: [HUNG] }),
+      '1 GPU that nvml cannot read now (hung): the driver has not answered for 5 s.',
+    ],
+    ['with a driver that never answered', snapshotOf({ gpus: [], backends: [HUNG] }), 'nvml fails (hung)'],
   ])('is good and ready %s, and the page says what is the matter', async (_title, snapshot, words) => {
     const { get, watch, exporter } = await start(snapshot);
     watch.readNow();
@@ -155,7 +160,9 @@ describe('the pages', () => {
     const response = await get('/', HTML);
     const page = await response.text();
     expect(response.headers.get('content-security-policy')).toContain('sha256-');
-    expect(page).toContain('2 GPUs, read by nvml. Down: 1 (lost).');
+    expect(page).toContain('2 GPUs that nvml cannot read now (hung):');
+    expect(page).toContain('Down: 1 (lost).');
+    expect(page).not.toContain('read by nvml');
     expect(page).toContain('the driver has not answered for 5 s');
     expect(page).toContain('<code>sudo dmesg | grep -i xid | tail</code>');
     for (const path of ['/metrics', '/gpus', '/-/healthy', '/-/ready'])
@@ -182,6 +189,7 @@ describe('the pages', () => {
       condition: 'up',
       figures: { utilizationRatio: 0.874, temperatureCelsius: 64 },
       without: ['fan'],
+      missing: [{ why: 'not_supported', metrics: ['gpu_fan_speed_ratio'] }],
       processes: [
         { pid: 4321, name: 'python3', engine: 'vllm', model: 'meta-llama/Llama-3.1-70B', port: 8000 },
         { pid: 99, name: 'Xorg' },
@@ -192,6 +200,19 @@ describe('the pages', () => {
     expect(view.gpus[1]).toMatchObject({ condition: 'lost', figures: {}, without: [], xids: { '79': 1 } });
     expect(view.gpus[1]).not.toHaveProperty('processes');
     expect(view.remarks).toEqual(['the kernel log may not be read']);
+  });
+
+  it('name the metrics that a GPU is without, and of native readings only those that say no more', async () => {
+    const unsupported = ['nvmlDeviceGetFanSpeed_v2', 'nvmlDeviceGetSomethingNew'].map((field) => ({
+      field,
+      why: 'not_supported' as const,
+    }));
+    const { get } = await start(snapshotOf({ backends: [backendState({ unsupported })] }));
+    const page = await (await get('/gpus', HTML)).text();
+    expect(page).toContain(
+      '<dt>Without</dt><dd>gpu_fan_speed_ratio (this GPU or driver does not have it)</dd>',
+    );
+    expect(page.match(/nvmlDevice\w+/g)).toEqual(['nvmlDeviceGetSomethingNew']);
   });
 
   it('answer /gpus with a page to people, whatever a process calls itself', async () => {
@@ -205,6 +226,41 @@ describe('the pages', () => {
     expect(page).toContain('engine unknown');
     expect(page).toContain('It fell off the bus (XID 79)');
     expect(page).not.toContain('<script>');
+  });
+
+  it.each([
+    ['up', true],
+    ['lost', false],
+    ['suspended', false],
+  ] as const)(
+    'say of a GPU that is %s and has no list of processes that the driver does not tell: %j',
+    async (condition, isSaid) => {
+      const gpu = { ...LOST_GPU, reading: { ...LOST_GPU.reading, condition } };
+      const { get } = await start(snapshotOf({ gpus: [gpu] }));
+      const page = await (await get('/gpus', HTML)).text();
+      expect(page.includes('the driver does not tell')).toBe(isSaid);
+      expect(page.includes('<dt>Processes</dt>')).toBe(isSaid);
+    },
+  );
+
+  it('say once what to do about a driver that hangs, above its GPUs', async () => {
+    const gone = (gpu: string) => ({
+      ...LOST_GPU,
+      reading: { ...LOST_GPU.reading, gpu, uuid: `GPU-${gpu}`, condition: 'driver_unreachable' as const },
+    });
+    const { get } = await start(
+      snapshotOf({
+        gpus: [gone('0'), gone('1'), APU],
+        backends: [HUNG, backendState({ backend: 'amdgpu' })],
+      }),
+    );
+    const page = await (await get('/gpus', HTML)).text();
+    expect(page).toContain(
+      '1 GPU, read by amdgpu. 2 GPUs that nvml cannot read now (hung): the driver has not answered for 5 s.</p>',
+    );
+    expect(page.match(/sudo dmesg/g)).toHaveLength(1);
+    expect(page.indexOf('sudo dmesg')).toBeLessThan(page.indexOf('GPU 0:'));
+    expect(page).not.toContain('the failure of the backend says why');
   });
 });
 

@@ -12,7 +12,12 @@ import {
   VLLM_GPU,
 } from './test-gpus.ts';
 
-const OPTIONS: CheckOptions = { expectedDevices: undefined, kernelLog: true, nowUnixSeconds: 1_700_000_100 };
+const OPTIONS: CheckOptions = {
+  expectedDevices: undefined,
+  kernelLog: true,
+  verbose: false,
+  nowUnixSeconds: 1_700_000_100,
+};
 const render = (snapshot = snapshotOf(), options: Partial<CheckOptions> = {}, remarks: string[] = []) =>
   renderCheck({ snapshot, remarks }, { ...OPTIONS, ...options });
 
@@ -25,8 +30,8 @@ describe('check', () => {
       'BACKEND  STATE    GPUS  DRIVER     LIBRARY',
       'nvml     reading  1     570.86.15  12.570.86.15',
       '',
-      'GPU  NAME                   UUID           STATE  BUSY  MEMORY            POWER  TEMPERATURE',
-      '0    NVIDIA H100 80GB HBM3  GPU-8d4f…aaaa  up     87 %  74.0 of 80.0 GiB  312 W  64 °C',
+      'GPU  NAME                   STATE  BUSY  MEMORY            POWER  TEMPERATURE  UUID',
+      '0    NVIDIA H100 80GB HBM3  up     87 %  74.0 of 80.0 GiB  312 W  64 °C        GPU-8d4f3c1e-1111-2222-3333-44445555aaaa',
       'gpu 0: XID 94, 2 times',
       'gpu 0: process 4321: vllm, model meta-llama/Llama-3.1-70B, 73.0 GiB, port 8000, container 0123456789ab',
       'gpu 0: process 99: Xorg (engine unknown), 0.0 GiB',
@@ -40,7 +45,9 @@ describe('check', () => {
     const { text, exitCode } = render(
       snapshotOf({ gpus: [APU], backends: [backendState({ backend: 'amdgpu' })] }),
     );
-    expect(text).toContain('0    amd   0000:c1:00.0  up     -     0.4 of 0.5 GiB + GTT 30.6 GiB  -      -\n');
+    expect(text).toContain(
+      '0    amd   up     -     0.4 of 0.5 GiB + GTT 30.6 GiB  -      -            0000:c1:00.0\n',
+    );
     expect(text).toContain('gpu 0: the driver does not tell its processes');
     expect(text).toContain('gpu 0: does not tell utilization, temperature, power, energy meter, clocks');
     expect(exitCode).toBe(0);
@@ -53,26 +60,61 @@ describe('check', () => {
     expect(text).toContain('gpu 0, 1: does not tell fan');
   });
 
-  it('groups what cannot be read by the reason, and names what was not understood', () => {
-    const { text } = render(
-      snapshotOf({
-        backends: [
-          backendState({
-            unsupported: [
-              { field: 'nvmlDeviceGetFanSpeed_v2', why: 'not_supported' },
-              { field: 'nvmlDeviceGetTemperatureV', why: 'missing_symbol' },
-              { field: 'nvmlDeviceGetFanSpeedRPM', why: 'not_supported' },
-            ],
-            unparsed: new Map([['utilization/gpu_util', 3]]),
-          }),
+  const poor = snapshotOf({
+    backends: [
+      backendState({
+        unsupported: [
+          { field: 'nvmlDeviceGetFanSpeed_v2', why: 'not_supported' },
+          { field: 'nvmlDeviceGetTemperatureV', why: 'missing_symbol' },
+          { field: 'nvmlDeviceGetMarginTemperature', why: 'missing_symbol' },
+          { field: 'nvmlDeviceGetFanSpeedRPM', why: 'not_supported' },
+          { field: 'nvmlDeviceGetFieldValues(202)', why: 'not_supported' },
+          { field: 'nvmlDeviceGetSomethingNew', why: 'not_supported' },
         ],
+        unparsed: new Map([['utilization/gpu_util', 3]]),
       }),
+    ],
+  });
+
+  it('names the metrics that are missing, by the reason, and what was not understood', () => {
+    const { text } = render(poor);
+    expect(text).toContain(
+      'gpu 0: without gpu_fan_speed_ratio, gpu_fan_speed_rpm, gpu_nvlink_transmit_bytes_total: this GPU or driver does not have it\n',
+    );
+    // Another function has told the temperature of the core.
+    expect(text).toContain('gpu 0: without gpu_temperature_headroom_celsius: the driver is too old for it\n');
+    expect(text).toContain('nvml: utilization/gpu_util was not understood (3 times)\n');
+  });
+
+  it('names native readings only where nobody knows what they cost, or when asked for more', () => {
+    expect(render(poor).text.match(/nvmlDevice\w+/g)).toEqual(['nvmlDeviceGetSomethingNew']);
+    const { text } = render(poor, { verbose: true });
+    expect(text).toContain(
+      'nvml: cannot read nvmlDeviceGetFanSpeed_v2, nvmlDeviceGetFanSpeedRPM, nvmlDeviceGetFieldValues(202), nvmlDeviceGetSomethingNew: this GPU or driver does not have it\n',
     );
     expect(text).toContain(
-      'nvml: cannot read nvmlDeviceGetFanSpeed_v2, nvmlDeviceGetFanSpeedRPM: this GPU or driver does not have it\n',
+      'nvml: cannot read nvmlDeviceGetTemperatureV, nvmlDeviceGetMarginTemperature: the driver is too old for it\n',
     );
-    expect(text).toContain('nvml: cannot read nvmlDeviceGetTemperatureV: the driver is too old for it\n');
-    expect(text).toContain('nvml: utilization/gpu_util was not understood (3 times)\n');
+  });
+
+  it('shows the whole UUID: two GPUs may begin and end alike', () => {
+    const uuid = 'GPU-8d4f3c1e-9999-2222-3333-44445555aaaa';
+    const twin = { ...VLLM_GPU, reading: { ...VLLM_GPU.reading, gpu: '1', uuid } };
+    const { text } = render(snapshotOf({ gpus: [VLLM_GPU, twin] }));
+    expect(text).toContain(VLLM_GPU.reading.uuid);
+    expect(text).toContain(uuid);
+  });
+
+  it('tells of a driver that hangs once, not for each of its GPUs', () => {
+    const gone = (gpu: string) => ({
+      ...LOST_GPU,
+      xids: undefined,
+      reading: { ...LOST_GPU.reading, gpu, uuid: `GPU-${gpu}`, condition: 'driver_unreachable' as const },
+    });
+    const { text } = render(snapshotOf({ gpus: [gone('0'), gone('1')], backends: [HUNG] }));
+    expect(text).toContain('2 GPUs that nvml cannot read now (hung): the driver has not answered for 5 s.\n');
+    expect(text.match(/sudo dmesg/g)).toHaveLength(1);
+    expect(text).not.toMatch(/read by|Down|gpu 0:/);
   });
 
   it.each<[BackendFailureReason, string, string]>([

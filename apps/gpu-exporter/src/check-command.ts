@@ -4,6 +4,7 @@ import type { Clock } from '@llm-monitor/metrics-core';
 
 import { figureText, processText } from './figure-text.ts';
 import { gpusView, isWell, type BackendView, type GpusView, type GpuView } from './gpus-view.ts';
+import { unexplainedFields } from './native-fields.ts';
 
 /** One look at the GPUs of this host, as the exporter takes them all the time. */
 export interface Look {
@@ -14,6 +15,8 @@ export interface Look {
 export interface CheckOptions {
   readonly expectedDevices: number | undefined;
   readonly kernelLog: boolean;
+  /** Names the native readings that gave nothing, too. */
+  readonly verbose: boolean;
   readonly nowUnixSeconds: number;
 }
 
@@ -68,13 +71,13 @@ function within(event: Promise<void>, seconds: number, clock: Pick<Clock, 'after
 
 /** The tables of backends and GPUs, what is wrong and how to mend it, fit for a terminal. */
 export function renderCheck({ snapshot, remarks }: Look, options: CheckOptions): CheckResult {
-  const { expectedDevices, kernelLog, nowUnixSeconds } = options;
+  const { expectedDevices, kernelLog, verbose, nowUnixSeconds } = options;
   const view = gpusView(snapshot, remarks, nowUnixSeconds);
   const seen = view.gpus.filter(({ condition }) => isWell(condition)).length;
   const tooFew = expectedDevices !== undefined && seen < expectedDevices;
   const lines = [
     view.overview,
-    ...(view.backends.length === 0 ? [] : ['', ...backendLines(view.backends)]),
+    ...(view.backends.length === 0 ? [] : ['', ...backendLines(view.backends, verbose)]),
     ...(view.gpus.length === 0 ? [] : ['', ...gpuLines(view)]),
     ...(tooFew
       ? ['', `Of ${expectedDevices} GPUs expected (GPU_EXPORTER_EXPECTED_DEVICES), ${seen} are well.`]
@@ -90,7 +93,7 @@ export function renderCheck({ snapshot, remarks }: Look, options: CheckOptions):
   return { text: `${lines.map(printableText).join('\n')}\n`, exitCode: isGood ? 0 : 1 };
 }
 
-function backendLines(backends: readonly BackendView[]): string[] {
+function backendLines(backends: readonly BackendView[], verbose: boolean): string[] {
   const rows = backends.map((backend) => [
     backend.backend,
     backend.state,
@@ -100,18 +103,14 @@ function backendLines(backends: readonly BackendView[]): string[] {
   ]);
   return [
     ...table(['BACKEND', 'STATE', 'GPUS', 'DRIVER', 'LIBRARY'], rows),
-    ...backends.flatMap(backendRemarks),
+    ...backends.flatMap((backend) => backendRemarks(backend, verbose)),
   ];
 }
 
-function backendRemarks({
-  backend,
-  state,
-  failure,
-  unsupported,
-  unparsed,
-  abandoned,
-}: BackendView): string[] {
+function backendRemarks(
+  { backend, state, failure, unsupported, unparsed, abandoned }: BackendView,
+  verbose: boolean,
+): string[] {
   const lines: string[] = [];
   if (state === 'waiting') lines.push(`${backend}: has not answered yet`);
   if (failure !== undefined) {
@@ -120,7 +119,9 @@ function backendRemarks({
   if (abandoned > 0)
     lines.push(`${backend}: ${abandoned} readers are stuck in the driver; only a reboot ends them`);
   for (const { meaning, fields } of unsupported) {
-    lines.push(`${backend}: cannot read ${fields.join(', ')}: ${meaning}`);
+    // The others are told as the metrics that are missing for them.
+    const told = verbose ? fields : unexplainedFields(fields);
+    if (told.length > 0) lines.push(`${backend}: cannot read ${told.join(', ')}: ${meaning}`);
   }
   for (const [field, count] of Object.entries(unparsed)) {
     lines.push(`${backend}: ${field} was not understood (${count} times)`);
@@ -132,10 +133,20 @@ function gpuLines({ gpus }: GpusView): string[] {
   const rows = gpus.map((gpu) => {
     const { busy, memory, power, temperature } = figureText(gpu.figures);
     const { gpu: index, facts, uuid, condition } = gpu;
-    return [index, facts.name ?? facts.vendor, shortUuid(uuid), condition, busy, memory, power, temperature];
+    return [index, facts.name ?? facts.vendor, condition, busy, memory, power, temperature, uuid];
   });
-  const head = ['GPU', 'NAME', 'UUID', 'STATE', 'BUSY', 'MEMORY', 'POWER', 'TEMPERATURE'];
-  return [...table(head, rows), ...gpus.flatMap(gpuRemarks), ...missingLines(gpus)];
+  // The UUID is last: whole, to be pasted into CUDA_VISIBLE_DEVICES, it is too wide to stand before anything.
+  const head = ['GPU', 'NAME', 'STATE', 'BUSY', 'MEMORY', 'POWER', 'TEMPERATURE', 'UUID'];
+  return [
+    ...table(head, rows),
+    ...gpus.flatMap(gpuRemarks),
+    ...oncePerKind(gpus, ({ without }) =>
+      without.length === 0 ? [] : [`does not tell ${without.join(', ')}`],
+    ),
+    ...oncePerKind(gpus, ({ missing }) =>
+      missing.map(({ metrics, meaning }) => `without ${metrics.join(', ')}: ${meaning}`),
+    ),
+  ];
 }
 
 function gpuRemarks({ gpu, condition, mend, processes, xids }: GpuView): string[] {
@@ -152,23 +163,16 @@ function gpuRemarks({ gpu, condition, mend, processes, xids }: GpuView): string[
 }
 
 /** Eight like GPUs lack the same: said once. */
-function missingLines(gpus: readonly GpuView[]): string[] {
+function oncePerKind(gpus: readonly GpuView[], say: (gpu: GpuView) => readonly string[]): string[] {
   const groups = new Map<string, string[]>();
-  for (const { gpu, without } of gpus) {
-    if (without.length === 0) continue;
-    const words = without.join(', ');
-    groups.set(words, [...(groups.get(words) ?? []), gpu]);
+  for (const gpu of gpus) {
+    for (const words of say(gpu)) groups.set(words, [...(groups.get(words) ?? []), gpu.gpu]);
   }
-  return [...groups].map(([words, indexes]) => `gpu ${indexes.join(', ')}: does not tell ${words}`);
+  return [...groups].map(([words, indexes]) => `gpu ${indexes.join(', ')}: ${words}`);
 }
 
 function mendLines({ sentence, command }: Mend): string[] {
   return [`  ${sentence}`, `  $ ${command}`];
-}
-
-/** `GPU-8d4f…21ab`: enough to tell GPUs of one host apart. */
-function shortUuid(uuid: string): string {
-  return uuid.length > 16 ? `${uuid.slice(0, 8)}…${uuid.slice(-4)}` : uuid;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {

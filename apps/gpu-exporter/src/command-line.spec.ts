@@ -79,7 +79,7 @@ describe('the command line', () => {
     const { decision, stdout } = await run(['--help']);
     expect(decision).toEqual({ serve: false, exitCode: 0 });
     expect(stdout).toContain('read FILE');
-    expect(stdout).toContain('check [--report]');
+    expect(stdout).toContain('check [--verbose] [--report]');
     expect(stdout).toContain('GPU_EXPORTER_SAMPLE_RATE');
   });
 

@@ -52,13 +52,13 @@ export async function runExporterCommandLine(surroundings: Surroundings): Promis
     return { serve: false, exitCode: result.exitCode };
   }
   const processFacts = { script, searchPath, libraryPath, stateDirectory };
-  if (run.command === 'check') return check(run, run.flags.report, processFacts, surroundings);
+  if (run.command === 'check') return check(run, run.flags, processFacts, surroundings);
   return { serve: true, settings: run.values, processFacts, warnings: run.warnings };
 }
 
 async function check(
   { values, warnings }: Run,
-  asReport: boolean,
+  { report: asReport, verbose }: { readonly report: boolean; readonly verbose: boolean },
   processFacts: ProcessFacts,
   { stdout, stderr, readFile, machine, startWatch = startGpuWatch, clock = systemClock }: Surroundings,
 ): Promise<Decision> {
@@ -80,6 +80,7 @@ async function check(
     const { text, exitCode } = renderCheck(look, {
       expectedDevices: values.expectedDevices,
       kernelLog: values.kernelLog,
+      verbose,
       nowUnixSeconds: now,
     });
     const report = (): string =>

@@ -73,7 +73,7 @@ describeBuilt(title, () => {
 
   const environment = (settings: Readonly<Record<string, string>>): Record<string, string> => ({
     PATH: folder,
-    FAKE_NVML_CONFIG: hostFile,
+    NVIDIA_FAKE_CONFIG: hostFile,
     GPU_EXPORTER_BACKEND: 'nvml',
     GPU_EXPORTER_NVML_LIBRARY: library ?? '',
     GPU_EXPORTER_SYSFS_ROOT: path.join(folder, 'sys'),

@@ -2,6 +2,7 @@ import { escapeHtml } from '@llm-monitor/exporter-http';
 
 import { figureText, processText } from './figure-text.ts';
 import { isWell, type BackendView, type GpusView, type GpuView } from './gpus-view.ts';
+import { unexplainedFields } from './native-fields.ts';
 
 /** The one style sheet of both pages, whose hash their policy allows. */
 export const GPUS_STYLE = `
@@ -43,7 +44,7 @@ export function overviewPage(view: GpusView, version: string): string {
   return page(
     'GPU exporter',
     `<p>${escapeHtml(view.overview)}</p>
-${view.backends.flatMap(({ failure }) => (failure === undefined ? [] : mendParagraph(failure.mend))).join('\n')}
+${mendParagraphs(view.backends)}
 <nav class="addresses" aria-label="Addresses">
 <ul>
 ${links.join('\n')}
@@ -58,6 +59,7 @@ export function gpusPage({ overview, gpus, backends, remarks }: GpusView): strin
   return page(
     'GPUs of this host',
     `<p>${escapeHtml(overview)}</p>
+${mendParagraphs(backends)}
 ${gpus.map(gpuArticle).join('\n')}
 <h2>What reads them</h2>
 ${backends.length === 0 ? '<p>Nothing.</p>' : backends.map(backendArticle).join('\n')}
@@ -87,7 +89,7 @@ ${main}
 }
 
 function gpuArticle(gpu: GpuView): string {
-  const { facts, figures, windows, processes } = gpu;
+  const { facts, figures, windows } = gpu;
   const { busy, memory, power, temperature } = figureText(figures);
   const peak = windows['utilization']?.max;
   const rows = [
@@ -101,19 +103,14 @@ function gpuArticle(gpu: GpuView): string {
     row('Power', power === '-' ? undefined : power),
     row('Temperature', temperature === '-' ? undefined : temperature),
     row('Does not tell', gpu.without.join(', ')),
+    ...gpu.missing.map(({ metrics, meaning }) => row('Without', `${metrics.join(', ')} (${meaning})`)),
     row(
       'Errors (XID)',
       Object.entries(gpu.xids)
         .map(([xid, count]) => `${xid} (${count} times)`)
         .join(', '),
     ),
-    processes === undefined
-      ? row('Processes', 'the driver does not tell')
-      : `<dt>Processes</dt><dd>${
-          processes.length === 0
-            ? 'none'
-            : list(processes.map((process) => `${process.pid}: ${processText(process)}`))
-        }</dd>`,
+    processesRow(gpu),
   ];
   return `<article>
 <h3>GPU ${escapeHtml(gpu.gpu)}: ${escapeHtml(facts.name ?? facts.vendor)} <span class="${isWell(gpu.condition) ? 'good' : 'bad'}">${escapeHtml(gpu.condition)}</span></h3>
@@ -122,6 +119,13 @@ ${gpu.mend === undefined ? '' : mendParagraph(gpu.mend)}
 ${rows.filter((text) => text !== '').join('\n')}
 </dl>
 </article>`;
+}
+
+/** Of a GPU that is down or asleep nobody can tell: its condition says why. */
+function processesRow({ condition, processes }: GpuView): string {
+  if (processes === undefined) return condition === 'up' ? row('Processes', 'the driver does not tell') : '';
+  const texts = processes.map((process) => `${process.pid}: ${processText(process)}`);
+  return `<dt>Processes</dt><dd>${texts.length === 0 ? 'none' : list(texts)}</dd>`;
 }
 
 function backendArticle(backend: BackendView): string {
@@ -134,7 +138,11 @@ function backendArticle(backend: BackendView): string {
     row('Reason', failure === undefined ? undefined : `${failure.reason}: ${failure.message}`),
     row('Readers started anew', backend.restarts === 0 ? undefined : String(backend.restarts)),
     row('Readers stuck', backend.abandoned === 0 ? undefined : String(backend.abandoned)),
-    ...unsupported.map(({ meaning, fields }) => row('Cannot read', `${fields.join(', ')} (${meaning})`)),
+    // The others are told with the GPUs, as the metrics that are missing for them.
+    ...unsupported.map(({ meaning, fields }) => {
+      const told = unexplainedFields(fields);
+      return row('Cannot read', told.length === 0 ? undefined : `${told.join(', ')} (${meaning})`);
+    }),
     row(
       'Not understood',
       Object.entries(unparsed)
@@ -144,11 +152,17 @@ function backendArticle(backend: BackendView): string {
   ];
   return `<article>
 <h3>${escapeHtml(backend.backend)} <span class="${backend.state === 'failing' ? 'bad' : 'good'}">${backend.state}</span></h3>
-${failure === undefined ? '' : mendParagraph(failure.mend)}
 <dl>
 ${rows.filter((text) => text !== '').join('\n')}
 </dl>
 </article>`;
+}
+
+/** What to do about each backend that fails. */
+function mendParagraphs(backends: readonly BackendView[]): string {
+  return backends
+    .flatMap(({ failure }) => (failure === undefined ? [] : mendParagraph(failure.mend)))
+    .join('\n');
 }
 
 function mendParagraph({ sentence, command }: { sentence: string; command: string }): string {

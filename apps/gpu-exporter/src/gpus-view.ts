@@ -14,6 +14,8 @@ import {
   type WindowStatistics,
 } from '@llm-monitor/gpus';
 
+import { seriesOfField, shownSeries, tells, type SeriesName } from './native-fields.ts';
+
 /** What `/gpus` answers, and what `check` prints. Times are ISO 8601, figures in base units. */
 export interface GpusView {
   /** All of it in a sentence. */
@@ -52,12 +54,19 @@ export interface UnsupportedView {
   readonly fields: readonly string[];
 }
 
+export interface MissingView {
+  readonly why: UnsupportedReading['why'];
+  readonly meaning: string;
+  /** With a label where the GPU lacks only one series: `gpu_temperature_celsius{sensor="memory"}`. */
+  readonly metrics: readonly string[];
+}
+
 export interface GpuView {
   readonly gpu: string;
   readonly uuid: string;
   readonly backend: string;
   readonly condition: string;
-  /** What to do where the condition is neither up nor suspended. */
+  /** What to do where the condition is neither up nor suspended, and the failure of the backend does not tell it. */
   readonly mend?: Mend;
   readonly ageSeconds: number;
   readonly facts: GpuFacts;
@@ -67,6 +76,8 @@ export interface GpuView {
   readonly windows: Readonly<Record<string, WindowStatistics>>;
   /** Everyday readings that the GPU does not tell. */
   readonly without: readonly string[];
+  /** Metrics that it does not give, by the reason. */
+  readonly missing: readonly MissingView[];
   /** Absent where the driver does not tell them. */
   readonly processes?: readonly ProcessView[];
   /** XIDs that occurred, and how often. */
@@ -117,27 +128,61 @@ export function gpusView(
   return {
     overview: overviewSentence(snapshot),
     backends: snapshot.backends.map((state) => backendView(state, snapshot, nowUnixSeconds)),
-    gpus: snapshot.gpus.map(gpuView),
+    gpus: snapshot.gpus.map((watched) => gpuView(watched, snapshot)),
     remarks,
   };
 }
 
 /** `2 GPUs, read by nvml.` and what fails, in words. */
-export function overviewSentence({ gpus, backends, nothing }: GpuSnapshot): string {
-  const sentences = backends.flatMap(({ backend, failure }) =>
+export function overviewSentence(snapshot: GpuSnapshot): string {
+  const { gpus, backends, nothing } = snapshot;
+  const blind = backends.filter(({ backend }) => gpus.every((watched) => watched.backend !== backend));
+  const failures = blind.flatMap(({ backend, failure }) =>
     failure === undefined ? [] : [`${backend} fails (${failure.reason}): ${withStop(failure.message)}`],
   );
-  const bad = gpus.filter(({ reading }) => !isWell(reading.condition));
-  const names = bad.map(({ reading }) => `${reading.gpu} (${reading.condition})`).join(', ');
-  if (bad.length > 0) sentences.unshift(`Down: ${names}.`);
-  if (gpus.length > 0) {
-    const by = [...new Set(gpus.map(({ backend }) => backend))].join(' and ');
-    return [`${gpus.length} ${gpus.length === 1 ? 'GPU' : 'GPUs'}, read by ${by}.`, ...sentences].join(' ');
-  }
-  if (sentences.length > 0) return ['No GPU is seen.', ...sentences].join(' ');
+  if (gpus.length > 0) return [...readSentences(snapshot), ...downSentence(snapshot), ...failures].join(' ');
+  if (failures.length > 0) return ['No GPU is seen.', ...failures].join(' ');
   if (nothing !== undefined) return `No GPU is seen: ${withStop(nothing)}`;
   const waiting = backends.some(({ ageSeconds }) => ageSeconds === undefined);
   return waiting ? 'The first reading is under way.' : 'No GPU is seen.';
+}
+
+/** How many GPUs are read by what, and how many are known to a backend that cannot read them now. */
+function readSentences(snapshot: GpuSnapshot): string[] {
+  const { gpus, backends } = snapshot;
+  const read = gpus.filter(({ backend }) => failureOf(backend, snapshot) === undefined);
+  const by = [...new Set(read.map(({ backend }) => backend))].join(' and ');
+  return [
+    ...(read.length === 0 ? [] : [`${counted(read.length)}, read by ${by}.`]),
+    ...backends.flatMap(({ backend, failure }) => {
+      const known = gpus.filter((watched) => watched.backend === backend).length;
+      if (failure === undefined || known === 0) return [];
+      return [
+        `${counted(known)} that ${backend} cannot read now (${failure.reason}): ${withStop(failure.message)}`,
+      ];
+    }),
+  ];
+}
+
+/** Those that are down for a reason of their own. */
+function downSentence(snapshot: GpuSnapshot): string[] {
+  const names = snapshot.gpus
+    .filter((watched) => !isWell(watched.reading.condition) && !isDownByBackend(watched, snapshot))
+    .map(({ reading }) => `${reading.gpu} (${reading.condition})`);
+  return names.length === 0 ? [] : [`Down: ${names.join(', ')}.`];
+}
+
+/** Whether the failure of its backend says all there is to say of a GPU that is down. */
+function isDownByBackend({ backend, reading }: WatchedGpu, snapshot: GpuSnapshot): boolean {
+  return reading.condition === 'driver_unreachable' && failureOf(backend, snapshot) !== undefined;
+}
+
+function failureOf(backend: string, { backends }: GpuSnapshot): BackendState['failure'] {
+  return backends.find((state) => state.backend === backend)?.failure;
+}
+
+function counted(gpus: number): string {
+  return `${gpus} ${gpus === 1 ? 'GPU' : 'GPUs'}`;
 }
 
 /** Whether nothing has to be done about a GPU in this condition. */
@@ -182,19 +227,23 @@ function groupUnsupported(readings: readonly UnsupportedReading[]): UnsupportedV
   });
 }
 
-function gpuView({ backend, reading, ageSeconds, processes, windows, xids }: WatchedGpu): GpuView {
+function gpuView(watched: WatchedGpu, snapshot: GpuSnapshot): GpuView {
+  const { backend, reading, ageSeconds, processes, windows, xids } = watched;
   const { gpu, uuid, condition, facts, points } = reading;
   return {
     gpu,
     uuid,
     backend,
     condition,
-    ...(condition === 'up' || condition === 'suspended' ? {} : { mend: downMends[condition] }),
+    ...(condition === 'up' || condition === 'suspended' || isDownByBackend(watched, snapshot)
+      ? {}
+      : { mend: downMends[condition] }),
     ageSeconds: round(ageSeconds),
     facts,
     figures: figuresOf(points),
     windows: known({ ...windows }),
-    without: condition === 'up' ? missingOf(points) : [],
+    without: condition === 'up' ? withoutOf(points) : [],
+    missing: condition === 'up' ? missingOf(watched, snapshot) : [],
     ...(processes === undefined
       ? {}
       : {
@@ -226,7 +275,17 @@ function figuresOf(points: readonly GpuPoint[]): Figures {
   });
 }
 
-function missingOf(points: readonly GpuPoint[]): string[] {
+/** What its backend could not read, as the metrics that this GPU is without for it. */
+function missingOf(watched: WatchedGpu, { backends }: GpuSnapshot): MissingView[] {
+  const readings = backends.find(({ backend }) => backend === watched.backend)?.unsupported ?? [];
+  return groupUnsupported(readings).flatMap(({ why, meaning, fields }) => {
+    const series = fields.flatMap((field): readonly SeriesName[] => seriesOfField(field) ?? []);
+    const metrics = [...new Set(series)].filter((name) => !tells(watched, name)).map(shownSeries);
+    return metrics.length === 0 ? [] : [{ why, meaning, metrics }];
+  });
+}
+
+function withoutOf(points: readonly GpuPoint[]): string[] {
   const told = new Set<string>(points.map(({ metric }) => metric));
   return Object.entries(EVERYDAY)
     .filter(([, metrics]) => !metrics.some((metric) => told.has(metric)))

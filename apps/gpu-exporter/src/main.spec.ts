@@ -53,6 +53,30 @@ describe('the program', () => {
     expect(code).toBe(1);
   }, 20_000);
 
+  it('refuses roots that are not there, both at once', async () => {
+    const argv = ['--sysfs-root', path.join(folder, 'nope'), '--proc-root', path.join(folder, 'main.txt')];
+    const { code, stderr } = await run(script, argv).end;
+    expect(code).toBe(2);
+    expect(stderr).toContain('2 problems with its settings');
+    expect(stderr).toContain('--sysfs-root: there is no folder');
+    expect(stderr).toContain('--proc-root: there is no folder');
+  }, 20_000);
+
+  (process.platform === 'linux' ? it : it.skip)(
+    'serves on where energy cannot be kept, and warns of what is lost',
+    async () => {
+      const file = '/proc/no-such-folder/energy.json';
+      const program = await startExporterProgram(script, { ...noGpu(), GPU_EXPORTER_STATE_FILE: file });
+      running.push(program);
+      const said = await program.hear('first look at the GPUs has ended');
+      expect(said).toContain(`energy cannot be kept in ${file} (ENOENT), so what was integrated`);
+      expect(said).toContain('is lost at the next restart: let this user write to its folder');
+      program.child.kill('SIGTERM');
+      expect((await program.end).code).toBe(0);
+    },
+    20_000,
+  );
+
   it('serves a host without a GPU, and ends on SIGTERM', async () => {
     const program = await startExporterProgram(script, noGpu());
     running.push(program);

@@ -1,5 +1,5 @@
 import { setFlagsFromString } from 'node:v8';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { arch, hostname, platform, release, userInfo } from 'node:os';
 
 import { AuthSettingsError, ListenError, stopOnSignals, TlsSettingsError } from '@llm-monitor/exporter-http';
@@ -37,6 +37,7 @@ export async function serve(): Promise<void> {
     env,
     argv: process.argv.slice(2),
     readFile: (path) => readFileSync(path, 'utf8'),
+    isFolder,
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,
@@ -57,7 +58,10 @@ export async function serve(): Promise<void> {
     const exporter = await startExporter({ ...decision, log });
     stopOnSignals(process, () => exporter.stop(STOP_GRACE_SECONDS), log);
     log.info({ url: exporter.listening.url }, 'listening');
-    void exporter.firstReading.then(() => log.info(exporter.overview(), 'first look at the GPUs has ended'));
+    const onFault = (err: unknown): void => log.error({ err }, 'a fault of this program: please report it');
+    exporter.firstReading
+      .then(() => log.info(exporter.overview(), 'first look at the GPUs has ended'))
+      .catch(onFault);
     void exporter.persistentFailure.then(async (reasons) => {
       log.fatal({ reasons }, 'no GPU could be read for too long: ending, to be started anew');
       await exporter.stop(STOP_GRACE_SECONDS);
@@ -73,6 +77,14 @@ export async function serve(): Promise<void> {
 /** What the user can mend, told without a stack. */
 function isSettingsFailure(error: unknown): error is Error {
   return [ListenError, TlsSettingsError, AuthSettingsError].some((kind) => error instanceof kind);
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false; // It is not there, or in a folder that this user may not enter.
+  }
 }
 
 function thisMachine(): Machine {

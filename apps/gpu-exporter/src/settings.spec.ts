@@ -11,6 +11,7 @@ async function decide(
     argv,
     env: Object.fromEntries(Object.entries(env).map(([name, value]) => [`GPU_EXPORTER_${name}`, value])),
     readFile: () => '',
+    isFolder: (folder) => folder.startsWith('/host/'),
     stdin: Readable.from([]),
     stdout: { write: () => undefined },
     stderr: { write: (text) => (stderr += text) },
@@ -63,6 +64,7 @@ describe('the settings of the gpu-exporter', () => {
     [{ EXIT_ON_PERSISTENT_FAILURE: '5m' }, 'exitOnPersistentFailure', 300],
     [{ DEADLINE: '10s', STALE_AFTER: '10s' }, 'deadline', 10],
     [{ BACKEND: 'amdgpu', SYSFS_ROOT: '/host/sys' }, 'sysfsRoot', '/host/sys'],
+    [{ PROC_ROOT: '/host/proc' }, 'procRoot', '/host/proc'],
     [{ NVML_LIBRARY: '/opt/libnvidia-ml.so.1' }, 'nvmlLibrary', '/opt/libnvidia-ml.so.1'],
   ])('accept %j', async (env, property, expected) => {
     const { decision, stderr } = await decide(env);
@@ -84,6 +86,8 @@ describe('the settings of the gpu-exporter', () => {
     [{ DEADLINE: '11s' }, 'GPU_EXPORTER_STALE_AFTER (10 s) is below GPU_EXPORTER_DEADLINE (11 s)'],
     [{ BACKEND: 'amdgpu', NVML_LIBRARY: '/lib/x' }, 'which never loads it'],
     [{ BACKEND: 'amdgpu', NVIDIA_SMI: '/bin/x' }, 'which never runs it'],
+    [{ SYSFS_ROOT: '/nope' }, 'GPU_EXPORTER_SYSFS_ROOT: there is no folder "/nope"'],
+    [{ PROC_ROOT: '/host' }, 'or leave the setting out for /proc'],
     [{ KERNEL_LGO: 'true' }, 'did you mean GPU_EXPORTER_KERNEL_LOG?'],
   ])('refuse %j', async (env, words) => {
     const { decision, stderr } = await decide(env);

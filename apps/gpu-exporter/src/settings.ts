@@ -3,6 +3,7 @@ import {
   defineSettings,
   durationBetween,
   filePath,
+  folderPath,
   httpSettings,
   integerBetween,
   oneOf,
@@ -95,13 +96,13 @@ export const settings = defineSettings(
       group: 'Paths',
     },
     GPU_EXPORTER_SYSFS_ROOT: {
-      schema: filePath.default('/sys'),
+      schema: folderPath.default('/sys'),
       help: 'Where sysfs is mounted: which GPUs are on the bus, which of them sleep, and all of AMD is read there.',
       example: '/host/sys',
       group: 'Paths',
     },
     GPU_EXPORTER_PROC_ROOT: {
-      schema: filePath.default('/proc'),
+      schema: folderPath.default('/proc'),
       help: 'Where procfs of the host is mounted: drivers name processes by the ids of the host.',
       example: '/host/proc',
       group: 'Paths',
@@ -136,6 +137,10 @@ export const settings = defineSettings(
         arguments: [],
         help: 'Look at the GPUs once and say what is seen, by which backend, what is missing and how to mend it.',
         flags: {
+          verbose: {
+            schema: boolean.default(false),
+            help: 'Name the functions and files of the driver that gave nothing, beside the metrics that are missing for it.',
+          },
           report: {
             schema: boolean.default(false),
             help: 'Print all of it as JSON for a bug report, without serials, UUIDs, host, user, process and model names.',

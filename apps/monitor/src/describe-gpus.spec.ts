@@ -217,6 +217,7 @@ describe('a GPU that gives no figures', () => {
     ['no_permission', 'Not allowed'],
     ['vanished', 'Gone'],
     ['driver_unreachable', 'No answer'],
+    ['hung', 'Hung'],
   ])('for it is %s says so and what to do', (condition, word) => {
     const view = viewOf(gpuOf([], { reading: { condition }, processes: undefined }));
     expect(view.state).toEqual({ level: 'down', word });
@@ -246,18 +247,28 @@ describe('a GPU that gives no figures', () => {
   });
 
   it.each([
-    ['hung', /^No figures for 42 s\. The driver does not answer, .*/],
-    ['driver_mismatch', /^No figures for 42 s \(in its own words\)\. The driver was upgraded .*/],
-  ] as const)('for its driver fails (%s) says for how long, and why', (reason, text) => {
-    const failure = { reason, message: 'in its own words', sinceUnixSeconds: NOW - 37 };
-    const { problem, lastRead } = viewOf(
-      gpuOf([], { ageSeconds: 42, reading: { condition: 'driver_unreachable' } }),
-      NOTHING,
-      [backendOf({ ageSeconds: 42, failure })],
-    );
-    expect(problem.text).toMatch(text);
-    expect(problem.command).not.toBe('');
-    expect(lastRead).toBe('read 42 s ago');
+    ['hung', /^No figures of 1 GPU from nvml for 42 s\. The driver does not answer, .*/],
+    [
+      'driver_mismatch',
+      /^No figures of 1 GPU from nvml for 42 s \(in its own words\)\. The driver was upgraded .*/,
+    ],
+  ] as const)(
+    'for its driver fails (%s) leaves it to its driver to say for how long, and why',
+    (reason, text) => {
+      const failure = { reason, message: 'in its own words', sinceUnixSeconds: NOW - 37 };
+      const gpu = gpuOf([], { ageSeconds: 42, reading: { condition: 'driver_unreachable' } });
+      const snapshot = snapshotOf([gpu], [backendOf({ ageSeconds: 42, failure })]);
+      const { gpus, problems } = describeGpus(snapshot, () => NOTHING, [], NOW);
+      expect(gpus[0]).toMatchObject({ problem: { text: '', command: '' }, lastRead: 'read 42 s ago' });
+      expect(problems).toHaveLength(1);
+      expect(problems[0]?.text).toMatch(text);
+      expect(problems[0]?.command).not.toBe('');
+    },
+  );
+
+  it('for a reason that its driver does not know says for how long', () => {
+    const gpu = gpuOf([], { ageSeconds: 42, reading: { condition: 'driver_unreachable' } });
+    expect(viewOf(gpu).problem.text).toBe('No figures for 42 s.');
   });
 
   it('for it sleeps is no fault', () => {
@@ -279,6 +290,25 @@ describe('the GPUs together', () => {
       );
     expect(titlesOf([amd])).toEqual(['GPU 0: AMD GPU']);
     expect(titlesOf([nvidia, amd])).toEqual(['NVIDIA GPU 0: NVIDIA H100 80GB HBM3', 'AMD GPU 0: AMD GPU']);
+  });
+
+  it('are told of once for each driver that fails, however many it has, and not for one that reads again', () => {
+    const hung = { reason: 'hung', message: 'no word for 5 s', sinceUnixSeconds: NOW } as const;
+    const gone = (gpu: string, ageSeconds: number): WatchedGpu =>
+      gpuOf([], { ageSeconds, reading: { gpu, uuid: gpu, condition: 'driver_unreachable' } });
+    const amd = gpuOf([], { backend: 'amdgpu', reading: { uuid: 'a', facts: { vendor: 'amd' } } });
+    const problemsOf = (gpus: WatchedGpu[]): string[] =>
+      describeGpus(
+        snapshotOf(gpus, [backendOf({ failure: hung }), backendOf({ backend: 'amdgpu', ageSeconds: 1 })]),
+        () => NOTHING,
+        [],
+        NOW,
+      ).problems.map(({ text }) => text);
+    expect(problemsOf([gone('0', 42), gone('1', 43), amd])).toEqual([
+      expect.stringMatching(/^No figures of 2 GPUs from nvml for 43 s\. The driver does not answer/),
+    ]);
+    // Its last figures are still shown.
+    expect(problemsOf([gpuOf(), amd])).toEqual([]);
   });
 
   const failure = {

@@ -65,6 +65,8 @@ export interface GpusView {
   /** False where the settings leave GPUs alone: then there is nothing to show. */
   readonly shown: boolean;
   readonly gpus: readonly GpuView[];
+  /** Of drivers that fail, each once: their GPUs need not say it again. */
+  readonly problems: readonly ProblemView[];
   readonly line: string;
 }
 
@@ -84,6 +86,7 @@ const DOWN_WORDS: Readonly<Record<DownReason, string>> = {
   no_permission: 'Not allowed',
   vanished: 'Gone',
   driver_unreachable: 'No answer',
+  hung: 'Hung',
 };
 
 /** Each completes `Clocks held back …`; an idle GPU is not held back. */
@@ -125,12 +128,15 @@ export function describeGpus(
       title: title(watched),
       ...describeGpu(watched, pastOf(watched.reading.uuid), servers, nowSeconds, snapshot.backends),
     })),
+    problems: driverProblems(snapshot),
     line: lineOf(snapshot),
   };
 }
 
+const NO_PROBLEM: ProblemView = { text: '', command: '' };
+
 /** Where GPUs are not watched. */
-export const NO_GPUS: GpusView = { shown: false, gpus: [], line: '' };
+export const NO_GPUS: GpusView = { shown: false, gpus: [], problems: [], line: '' };
 
 /** `GPU 0, 1 · 142.4 GiB`: the GPUs that a server uses; empty when none is known. */
 export function serverGpus(server: KnownServer, { gpus }: GpuSnapshot): string {
@@ -160,6 +166,11 @@ function vendorName(vendor: 'nvidia' | 'amd'): string {
   return vendor === 'nvidia' ? 'NVIDIA' : 'AMD';
 }
 
+/** What a GPU is called: by its model, or else by its vendor. */
+export function gpuName({ name, vendor }: WatchedGpu['reading']['facts']): string {
+  return name ?? `${vendorName(vendor)} GPU`;
+}
+
 function describeGpu(
   watched: WatchedGpu,
   past: GpuPast,
@@ -183,7 +194,7 @@ function describeGpu(
   const { users, more } = isUp ? gpuUsers(processes ?? [], servers) : { users: [], more: 0 };
   return {
     uuid: reading.uuid,
-    name: facts.name ?? `${vendorName(facts.vendor)} GPU`,
+    name: gpuName(facts),
     state: stateOf(watched, held),
     users,
     usersNote: isUp ? usersNote(processes === undefined, users.length, more) : '',
@@ -300,16 +311,31 @@ function problemOf(
   if (condition === 'up') return warningOf(watched, nowSeconds);
   const since = lastUpSeconds === undefined ? '' : ` Last figures ${agoText(nowSeconds - lastUpSeconds)}.`;
   if (condition === 'driver_unreachable') {
-    const failure = backends.find(({ backend }) => backend === watched.backend)?.failure;
-    const age = `No figures for ${spanText(watched.ageSeconds)}`;
-    if (failure === undefined) return { text: `${age}.`, command: downMends[condition].command };
-    const { sentence, command } = backendMends[failure.reason];
-    // Of a driver that hangs there is no more to say; any other failure has words of its own.
-    const said = failure.reason === 'hung' ? '' : ` (${failure.message})`;
-    return { text: `${age}${said}. ${sentence}`, command };
+    if (failureOf(watched.backend, backends) !== undefined) return NO_PROBLEM;
+    return { text: `No figures for ${spanText(watched.ageSeconds)}.`, command: downMends[condition].command };
   }
   const { sentence, command } = downMends[condition];
   return { text: `${sentence}${since}`, command: command.replace('INDEX', gpu) };
+}
+
+/** What is wrong with each driver that keeps GPUs from being read. */
+function driverProblems({ gpus, backends }: GpuSnapshot): readonly ProblemView[] {
+  return backends.flatMap(({ backend, failure }) => {
+    const unread = gpus.filter(
+      (watched) => watched.backend === backend && watched.reading.condition === 'driver_unreachable',
+    );
+    if (failure === undefined || unread.length === 0) return [];
+    const count = unread.length === 1 ? '1 GPU' : `${unread.length} GPUs`;
+    const age = spanText(Math.max(...unread.map(({ ageSeconds }) => ageSeconds)));
+    const { sentence, command } = backendMends[failure.reason];
+    // Of a driver that hangs there is no more to say; any other failure has words of its own.
+    const said = failure.reason === 'hung' ? '' : ` (${failure.message})`;
+    return [{ text: `No figures of ${count} from ${backend} for ${age}${said}. ${sentence}`, command }];
+  });
+}
+
+function failureOf(backend: string, backends: readonly BackendState[]): BackendState['failure'] {
+  return backends.find((state) => state.backend === backend)?.failure;
 }
 
 function warningOf(watched: WatchedGpu, nowSeconds: number): ProblemView {
@@ -339,7 +365,7 @@ function freshErrorOf({ xids }: WatchedGpu, nowSeconds: number): ProblemView {
     .filter(({ xid, at }) => xidCatalogue[xid]?.fatal === true && nowSeconds - at < FRESH_ERROR_SECONDS)
     .toSorted((one, other) => other.at - one.at);
   const known = last === undefined ? undefined : xidCatalogue[last.xid];
-  if (last === undefined || known === undefined) return { text: '', command: '' };
+  if (last === undefined || known === undefined) return NO_PROBLEM;
   const text = `XID ${last.xid}, ${agoText(nowSeconds - last.at)}: ${known.meaning}. ${known.action}`;
   return { text, command: 'sudo dmesg | grep -i xid | tail' };
 }

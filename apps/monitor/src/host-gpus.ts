@@ -1,4 +1,10 @@
-import { gpuReaderBeside, startGpuWatch, type GpuWatchSettings } from '@llm-monitor/gpus';
+import {
+  gpuReaderBeside,
+  startGpuWatch,
+  type GpuWatch,
+  type GpuWatchParts,
+  type GpuWatchSettings,
+} from '@llm-monitor/gpus';
 
 import type { StartGpus } from './monitored-gpus.ts';
 import type { Settings } from './settings.ts';
@@ -10,18 +16,17 @@ const READING = {
   sampleHertz: 10,
   deadlineSeconds: 5,
   staleAfterSeconds: 10,
-  nvmlLibrary: undefined,
   nvidiaSmi: undefined,
   sysfsRoot: '/sys',
   procRoot: '/proc',
   kernelLogFile: '/dev/kmsg',
   stateFile: undefined,
   processes: true,
-} as const satisfies Omit<GpuWatchSettings, 'backend'>;
+} as const satisfies Omit<GpuWatchSettings, 'backend' | 'nvmlLibrary'>;
 
 /** Watches the GPUs of this host, which a process of its own reads. @param script of this program: the gpu-reader lies beside it */
 export function hostGpus(
-  { gpuBackend }: Pick<Settings, 'gpuBackend'>,
+  { gpuBackend, nvmlLibrary }: Pick<Settings, 'gpuBackend' | 'nvmlLibrary'>,
   {
     script,
     searchPath,
@@ -31,11 +36,12 @@ export function hostGpus(
     readonly searchPath: string | undefined;
     readonly libraryPath: string | undefined;
   },
+  startWatch: (parts: GpuWatchParts) => GpuWatch = startGpuWatch,
 ): StartGpus {
   return (parts) =>
-    startGpuWatch({
+    startWatch({
       ...parts,
-      settings: { ...READING, backend: gpuBackend },
+      settings: { ...READING, backend: gpuBackend, nvmlLibrary },
       readerCommand: gpuReaderBeside(script),
       searchPath,
       libraryPath,

@@ -294,7 +294,7 @@ describe('the GPUs of this host', () => {
     const { headline, gpus: shown, servers } = await state();
     expect([headline, shown]).toEqual([
       '1 LLM server, 1 down',
-      { shown: true, gpus: [], line: 'No GPU seen: no GPU on the bus.' },
+      { shown: true, gpus: [], problems: [], line: 'No GPU seen: no GPU on the bus.' },
     ]);
     expect(servers[0]?.onGpus).toBe('');
   });

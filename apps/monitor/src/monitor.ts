@@ -16,6 +16,7 @@ import type { Logger } from 'pino';
 
 import { createApp } from './app.ts';
 import { describePage, type PageState } from './describe-page.ts';
+import { gather } from './gather.ts';
 import { LiveEvents } from './live-events.ts';
 import { MonitoredGpus, type StartGpus } from './monitored-gpus.ts';
 import type { Settings } from './settings.ts';
@@ -102,8 +103,10 @@ export async function startMonitor({
 
   const events = new LiveEvents();
   const tell = (): void => events.send(JSON.stringify(state()));
-  const tellSoon = gather(tell, GATHER_MILLISECONDS);
-  const tellOfGpusSoon = gather(tell, GATHER_GPUS_MILLISECONDS);
+  const onBugOfPage = (err: unknown): void =>
+    log.error({ err }, 'the page is not told of changes by a bug of the monitor');
+  const tellSoon = gather(tell, GATHER_MILLISECONDS, onBugOfPage);
+  const tellOfGpusSoon = gather(tell, GATHER_GPUS_MILLISECONDS, onBugOfPage);
   const gpus = new MonitoredGpus({
     start: startGpus,
     selfMetrics,
@@ -195,17 +198,4 @@ export async function startMonitor({
 async function lookAtHost(): ReturnType<LookAround> {
   const sockets = await listeningSockets();
   return sockets === undefined ? undefined : chooseCandidates(sockets, new Set([process.pid]));
-}
-
-/** Calls `act` once, a little after the first of the calls that come together. */
-function gather(act: () => void, milliseconds: number): () => void {
-  let timer: NodeJS.Timeout | undefined;
-  return () => {
-    timer ??= globalThis
-      .setTimeout(() => {
-        timer = undefined;
-        act();
-      }, milliseconds)
-      .unref();
-  };
 }

@@ -1,7 +1,13 @@
-import { gpuSnapshotFamilies, type GpuSnapshot, type GpuWatch, type GpuWatchParts } from '@llm-monitor/gpus';
+import {
+  gpuSnapshotFamilies,
+  type GpuSnapshot,
+  type GpuWatch,
+  type GpuWatchParts,
+  type WatchedGpu,
+} from '@llm-monitor/gpus';
 import type { MetricFamily, SelfMetrics } from '@llm-monitor/metrics-core';
 
-import { GPU_WINDOW_SECONDS } from './describe-gpus.ts';
+import { GPU_WINDOW_SECONDS, gpuName } from './describe-gpus.ts';
 import { GpuHistory, HISTORY_WINDOW_SECONDS, type GpuPast } from './gpu-history.ts';
 
 /** Starts to watch the GPUs of this host. */
@@ -24,6 +30,8 @@ const MAX_PROCESSES_PER_GPU = 32;
 export class MonitoredGpus {
   private readonly parts: MonitoredGpusParts;
   private readonly history = new GpuHistory();
+  /** Backends whose GPUs were logged. */
+  private readonly found = new Set<string>();
   private watch: GpuWatch | undefined;
 
   constructor(parts: MonitoredGpusParts) {
@@ -36,7 +44,9 @@ export class MonitoredGpus {
     const watch = start?.({ collectors: selfMetrics.collectors, log });
     this.watch = watch;
     watch?.onChange(() => {
-      this.history.add(watch.peek(HISTORY_WINDOW_SECONDS).gpus, now() / 1000);
+      const { gpus } = watch.peek(HISTORY_WINDOW_SECONDS);
+      this.tellFound(gpus);
+      this.history.add(gpus, now() / 1000);
       onChange();
     });
   }
@@ -62,4 +72,24 @@ export class MonitoredGpus {
   async stop(): Promise<void> {
     await this.watch?.stop();
   }
+
+  /** Logs the GPUs of each backend when it first has some. */
+  private tellFound(gpus: readonly WatchedGpu[]): void {
+    for (const backend of new Set(gpus.map((watched) => watched.backend))) {
+      if (this.found.has(backend)) continue;
+      this.found.add(backend);
+      const own = gpus.filter((watched) => watched.backend === backend);
+      this.parts.log.info({ backend, gpus: own.length, names: namesOf(own) }, 'GPUs found');
+    }
+  }
+}
+
+/** `2 × NVIDIA H100 80GB HBM3, NVIDIA GeForce RTX 4090` */
+function namesOf(gpus: readonly WatchedGpu[]): string {
+  const counts = new Map<string, number>();
+  for (const { reading } of gpus) {
+    const name = gpuName(reading.facts);
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return [...counts].map(([name, count]) => (count === 1 ? name : `${count} × ${name}`)).join(', ');
 }

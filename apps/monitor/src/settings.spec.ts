@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { formatProblem, loadSettings } from '@llm-monitor/config';
+import { formatProblem, loadSettings, runCommandLine } from '@llm-monitor/config';
 
 import { settings } from './settings.ts';
 import { VERSION } from './version.ts';
@@ -28,6 +28,11 @@ it.each([
   [{ MONITOR_DISCOVERY: 'no', MONITOR_GPUS: 'no' }, 'so there is nothing to watch'],
   [{ MONITOR_GPU_BACKEND: 'cuda' }, 'MONITOR_GPU_BACKEND'],
   [{ MONITOR_GPU_BACKEND: 'nvml', MONITOR_GPUS: 'no' }, 'so it would read nothing'],
+  [
+    { MONITOR_NVML_LIBRARY: '/opt/nvml.so', MONITOR_GPUS: 'no' },
+    'MONITOR_GPUS is off, so it would never be loaded',
+  ],
+  [{ MONITOR_NVML_LIBRARY: '/opt/nvml.so', MONITOR_GPU_BACKEND: 'amdgpu' }, 'which never loads it'],
   [{ MONITOR_INTERVAL: '20s', MONITOR_IDLE_INTERVAL: '10s' }, 'no reason to read more often'],
   [{ MONITOR_READ_TIMEOUT: '30s' }, 'would cost the whole of /metrics'],
   [{ MONITOR_TARGET_TOKEN: 'two words' }, 'MONITOR_TARGET_TOKEN: expected a key of 1 to 4096 visible ASCII'],
@@ -37,12 +42,31 @@ it.each([
   expect(problemsOf(env)).toContain(reason);
 });
 
-it.each([{}, { MONITOR_DISCOVERY: 'no' }, { MONITOR_GPUS: 'no' }, { MONITOR_GPU_BACKEND: 'nvidia-smi' }])(
-  'accepts %j',
-  (env) => {
-    expect(problemsOf(env)).toBe('');
-  },
-);
+it.each([
+  {},
+  { MONITOR_DISCOVERY: 'no' },
+  { MONITOR_GPUS: 'no' },
+  { MONITOR_GPU_BACKEND: 'nvidia-smi' },
+  { MONITOR_NVML_LIBRARY: '/opt/libnvidia-ml.so.1' },
+  { MONITOR_NVML_LIBRARY: '/opt/libnvidia-ml.so.1', MONITOR_GPU_BACKEND: 'nvml' },
+])('accepts %j', (env) => {
+  expect(problemsOf(env)).toBe('');
+});
+
+it('names the commands that look at GPUs and servers once, as it has none of its own', () => {
+  let stderr = '';
+  const { run } = runCommandLine(settings, {
+    argv: ['check'],
+    env: {},
+    readFile: () => '',
+    version: VERSION,
+    stdout: { write: () => undefined },
+    stderr: { write: (text) => (stderr += text) },
+  });
+  expect(run).toBe(false);
+  expect(stderr).toContain('gpu-exporter check');
+  expect(stderr).toContain('llm-exporter check');
+});
 
 it('has the version of its package', () => {
   const text = readFileSync(path.resolve(__dirname, '../package.json'), 'utf8');

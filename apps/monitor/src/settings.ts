@@ -2,6 +2,7 @@ import {
   boolean,
   defineSettings,
   durationBetween,
+  filePath,
   headerKey,
   httpSettings,
   nameValueList,
@@ -61,6 +62,12 @@ export const settings = defineSettings(
       help: 'What reads the GPUs; auto takes for each vendor that is here the best that works.',
       group: 'GPUs',
     },
+    MONITOR_NVML_LIBRARY: {
+      schema: filePath.optional(),
+      help: "NVIDIA's library, where the dynamic linker does not find libnvidia-ml.so.1.",
+      example: '/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1',
+      group: 'GPUs',
+    },
     MONITOR_INTERVAL: {
       schema: durationBetween(0.5, SLOWEST_READING_SECONDS).default(2),
       help: 'Time between two readings of a server while somebody has the page open.',
@@ -98,6 +105,14 @@ export const settings = defineSettings(
         gpus || gpuBackend === 'auto'
           ? undefined
           : `${names.gpuBackend} is ${gpuBackend} and ${names.gpus} is off, so it would read nothing; drop one of them`,
+      ({ gpus, gpuBackend, nvmlLibrary }, names) => {
+        if (nvmlLibrary === undefined) return undefined;
+        if (!gpus)
+          return `${names.nvmlLibrary} is set and ${names.gpus} is off, so it would never be loaded; drop one of them`;
+        return gpuBackend === 'amdgpu'
+          ? `${names.nvmlLibrary} is set and ${names.gpuBackend} is amdgpu, which never loads it; drop one of them`
+          : undefined;
+      },
       ({ targets }, names) => {
         const twin = targets.find(
           ({ value }, index) => targets.findIndex((other) => other.value.url === value.url) !== index,
@@ -107,6 +122,10 @@ export const settings = defineSettings(
           : `${names.targets} has ${twin.value.url} under several names; keep one`;
       },
     ],
+    elsewhere: {
+      check:
+        'gpu-exporter check looks at the GPUs once, llm-exporter check at the LLM servers, and each says what is missing and how to mend it; monitor --check looks at the settings.',
+    },
   },
 );
 

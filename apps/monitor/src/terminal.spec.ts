@@ -33,6 +33,21 @@ it.each<[string, (log: pino.Logger) => void, string]>([
       }),
     'LLM server found: vllm-8000 at http://127.0.0.1:8000, process 7 runs vllm\n',
   ],
+  [
+    'GPUs that were found',
+    (log) => log.info({ backend: 'nvml', gpus: 2, names: '2 × NVIDIA H100' }, 'GPUs found'),
+    'GPUs found: nvml, 2 × NVIDIA H100\n',
+  ],
+  [
+    'GPUs that are not read, and why',
+    (log) => log.warn({ backend: 'nvml', reason: 'hung', detail: 'no answer for 5 s' }, 'GPUs are not read'),
+    'Warning: GPUs are not read: nvml, hung, no answer for 5 s\n',
+  ],
+  [
+    'a GPU that is down',
+    (log) => log.warn({ backend: 'nvml', uuid: 'GPU-1', condition: 'lost' }, 'a GPU is down'),
+    'Warning: A GPU is down: nvml, GPU-1, lost\n',
+  ],
   ['a warning', (log) => log.warn('open to everyone'), 'Warning: Open to everyone\n'],
   [
     'an error with its cause',

@@ -83,6 +83,16 @@ describe('defineSettings', () => {
     expect(attempt).not.toThrow();
   });
 
+  it.each([
+    ['its own example', { schema: port.default(9501), help: '', example: '80' }, '80'],
+    ['its default', { schema: port.default(9501), help: '' }, '9501'],
+    ['that of its kind where it has no default', { schema: port, help: '' }, '9500'],
+    ['that of its kind where nothing is the default', { schema: list(port).default([]), help: '' }, '9500'],
+    ['none for a secret', { schema: secretText, help: '', secret: true }, ''],
+  ] satisfies [string, Setting, string][])('shows as example of a setting %s', (_, setting, example) => {
+    expect(defineSettings('app', { APP_VALUE: setting }).settings[0]?.example).toBe(example);
+  });
+
   it('refuses a flag of a command that is a setting', () => {
     const command = { arguments: [], help: '', flags: { port: { schema: port, help: '' } } };
     const attempt = () =>

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { kindOf } from './setting-schema.ts';
+import { formatValue, kindOf } from './setting-schema.ts';
 import type { Secret } from './secret.ts';
 
 /** One setting of an app; the key it stands under in its table is its environment variable. */
@@ -8,7 +8,7 @@ export interface Setting {
   readonly schema: z.ZodType;
   /** One sentence on what it is for. */
   readonly help: string;
-  /** A value that the schema accepts, as the environment would give it; the schema's own example when absent. */
+  /** A value that the schema accepts, as the environment would give it; when absent the default, or else the schema's own. */
   readonly example?: string;
   /** Never printed, wrapped in `Secret`, given by environment or file only (`NAME_FILE`, `--name-file`). */
   readonly secret?: true;
@@ -98,6 +98,8 @@ export interface DeclaredSettings {
   readonly description: string;
   readonly settings: readonly DeclaredSetting[];
   readonly commands: CommandTable;
+  /** Commands that people try here and that are another app's: what to run in their place. */
+  readonly elsewhere: Readonly<Record<string, string>>;
 }
 
 /** All settings, rules and commands of an app. */
@@ -126,6 +128,7 @@ interface DefinitionParts<Values, Fragment extends SettingsTable, Commands exten
   /** Combinations that are allowed and unwise. */
   readonly warn?: readonly SettingsRule<Values>[];
   readonly commands?: Commands;
+  readonly elsewhere?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -163,6 +166,7 @@ export function defineSettings<
     description: parts.description ?? '',
     settings,
     commands,
+    elsewhere: parts.elsewhere ?? {},
     refine: [...(parts.include?.refine ?? []), ...(parts.refine ?? [])],
     warn: [...(parts.include?.warn ?? []), ...(parts.warn ?? [])],
   };
@@ -196,8 +200,15 @@ function declare(prefix: string, variable: string, setting: Setting): DeclaredSe
     variable,
     property: first + rest.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join(''),
     flag: `--${words.join('-')}`,
-    example: setting.example ?? (setting.secret ? '' : (kindOf(setting.schema)?.example ?? '')),
+    example: setting.example ?? (setting.secret ? '' : exampleOf(setting.schema)),
   };
+}
+
+/** The default shows best what the setting takes: an example for all of its kind may make no sense for this one. */
+function exampleOf(schema: z.ZodType): string {
+  const { value } = defaultOf(schema);
+  const standard = value === undefined ? '' : formatValue(schema, value);
+  return standard === '' ? (kindOf(schema)?.example ?? '') : standard;
 }
 
 function refuseCollisions(settings: readonly DeclaredSetting[], commands: CommandTable): void {

@@ -22,6 +22,8 @@ export function renderHelp(definition: DeclaredSettings, version: string): strin
     `Usage: ${app}${commands.length > 0 ? ' [COMMAND]' : ''} [FLAGS]`,
   ];
   if (commands.length > 0) lines.push('', 'Commands:', ...commands.flatMap(commandHelp));
+  const elsewhere = Object.entries(definition.elsewhere);
+  if (elsewhere.length > 0) lines.push('', 'Elsewhere:', ...elsewhere.flatMap(elsewhereHelp));
   for (const [group, settings] of groupSettings(definition.settings)) {
     lines.push('', `${group}:`, ...settings.flatMap(settingHelp));
   }
@@ -108,6 +110,10 @@ function commandHelp([name, command]: [string, Command]): string[] {
     return `      ${commandFlagName(property)}: ${meaning(flag)}${standard}`;
   });
   return [`  ${commandUsage(name, command)}`, `      ${command.help}`, ...flags];
+}
+
+function elsewhereHelp([name, what]: [string, string]): string[] {
+  return [`  ${name}`, `      ${what}`];
 }
 
 function settingHelp(setting: DeclaredSetting): string[] {

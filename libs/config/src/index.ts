@@ -42,6 +42,7 @@ export {
 export {
   boolean,
   filePath,
+  folderPath,
   headerKey,
   host,
   httpUrl,

@@ -4,7 +4,7 @@ import { duration } from './duration.ts';
 import { httpSettings } from './http-settings.ts';
 import { loadSettings } from './load-settings.ts';
 import { formatProblem } from './problem.ts';
-import { boolean, httpUrl, nameValueList, oneOf, port, secretText } from './schemas.ts';
+import { boolean, folderPath, httpUrl, nameValueList, oneOf, port, secretText } from './schemas.ts';
 
 const settings = defineSettings(
   'llm-exporter',
@@ -171,13 +171,13 @@ describe('flags', () => {
     [['--prot', '1'], ['--prot: no such flag; did you mean --port?']],
     [['-port', '1'], ['-port: no such flag; did you mean --port?']],
     [['--banana'], ['--banana: no such flag; see llm-exporter --help']],
-    [['--port'], ['--port: needs a value, for example --port=9500']],
+    [['--port'], ['--port: needs a value, for example --port=9502']],
     [
       ['--port', '--no-discovery', '--targets=a=http://b'],
-      ['--port: needs a value, for example --port=9500'],
+      ['--port: needs a value, for example --port=9502'],
     ],
     [['--port=1', '--port=2'], ['--port: is given twice; keep one']],
-    [['--port='], ['--port: expected a port number from 0 to 65535, for example 9500; got ""']],
+    [['--port='], ['--port: expected a port number from 0 to 65535, for example 9502; got ""']],
     [['--discovery', 'false'], ['command line: takes flags only']],
     [['--no-discovery=1'], ['--no-discovery: takes no value; write --discovery=false or --discovery=true']],
     [
@@ -282,7 +282,7 @@ describe('settings file', () => {
     ['host: *there', [expect.stringMatching(/^host \(a.yaml, line 1\): its aliases/)]],
     [
       'host: x\nport: 1.5',
-      ['port (a.yaml, line 2): expected a port number from 0 to 65535, for example 9500; got 1.5'],
+      ['port (a.yaml, line 2): expected a port number from 0 to 65535, for example 9502; got 1.5'],
     ],
     [
       'interval: 15',
@@ -458,5 +458,36 @@ describe('values in messages', () => {
       'APP_KEY: the value of APP_KEY is not accepted',
       'APP_OTHER: the value of APP_OTHER is not accepted',
     ]);
+  });
+});
+
+describe('a folder', () => {
+  const withFolders = defineSettings('app', {
+    APP_ROOT: { schema: folderPath.default('/sys'), help: 'Root.', example: '/host/sys' },
+    APP_CACHE: { schema: folderPath.optional(), help: 'Cache.', example: '/var/cache' },
+    APP_PORT: { schema: port.default(80), help: 'Port.' },
+  });
+  const load = (given: Given, isFolder?: (path: string) => boolean) =>
+    loadSettings(withFolders, { ...surroundings(given), ...(isFolder === undefined ? {} : { isFolder }) });
+  const onlyHostSys = (path: string): boolean => path === '/host/sys';
+
+  it('that is there is taken; the default of the system is not looked for', () => {
+    const loaded = load({ argv: ['--root', '/host/sys'] }, onlyHostSys);
+    expect(loaded.ok && loaded.values).toEqual({ root: '/host/sys', cache: undefined, port: 80 });
+    expect(load({}, () => false).ok).toBe(true);
+  });
+
+  it('that is not there is refused under the name it was given by, with all else that is wrong', () => {
+    const env = { APP_ROOT: '/nope', APP_PORT: '99999' };
+    const loaded = load({ env, argv: ['--cache=/neither'] }, onlyHostSys);
+    expect(loaded.ok ? [] : loaded.problems.map(formatProblem)).toEqual([
+      'APP_ROOT: there is no folder "/nope" that this user can see; mount it there, give the path where it is, or leave the setting out for /sys',
+      '--cache: there is no folder "/neither" that this user can see; mount it there, give the path where it is, or leave the setting out',
+      'APP_PORT: expected a port number from 0 to 65535, for example 80; got "99999"',
+    ]);
+  });
+
+  it('is taken as it is where nobody can look', () => {
+    expect(load({ env: { APP_ROOT: '/nope' } }).ok).toBe(true);
   });
 });

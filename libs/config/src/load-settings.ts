@@ -13,6 +13,7 @@ import { didYouMean } from './nearest-name.ts';
 import { quoteValue, type SettingsProblem, unreadableReason } from './problem.ts';
 import { Secret } from './secret.ts';
 import { readSettingsFile, type SettingsFile } from './settings-file.ts';
+import { defaultText } from './help.ts';
 import { kindOf } from './setting-schema.ts';
 
 /** The variables of a process: `process.env` fits. */
@@ -25,6 +26,8 @@ export interface SettingsSurroundings {
   readonly argv: readonly string[];
   /** Text of a file; throws as `fs.readFileSync` does. */
   readonly readFile: (path: string) => string;
+  /** Whether there is a folder; without it, folders are not looked for. */
+  readonly isFolder?: (path: string) => boolean;
 }
 
 /** Where a value came from; `name` is the flag, variable or path, and empty for a default. */
@@ -76,7 +79,7 @@ export function loadSettings<Values, Commands extends CommandTable>(
 export function readSettings<Values, Commands extends CommandTable>(
   definition: SettingsDefinition<Values, Commands>,
   parsed: CommandLineArguments,
-  { env, readFile }: Pick<SettingsSurroundings, 'env' | 'readFile'>,
+  { env, readFile, isFolder = () => true }: Pick<SettingsSurroundings, 'env' | 'readFile' | 'isFolder'>,
 ): LoadedSettings<Values> | RefusedSettings {
   const foreign = kubernetesServiceVariables(env);
   const own: Environment = Object.fromEntries(Object.entries(env).filter(([name]) => !foreign.has(name)));
@@ -95,7 +98,8 @@ export function readSettings<Values, Commands extends CommandTable>(
     const found = setting.secret
       ? findSecret(setting, parsed, own, file, readFile, report)
       : findPlain(setting, parsed, own, file);
-    const read = found === 'spoiled' ? undefined : checkValue(setting, found, file, report);
+    const checked = found === 'spoiled' ? undefined : checkValue(setting, found, file, report);
+    const read = isMissingFolder(setting, found, checked, isFolder, report) ? undefined : checked;
     if (read === undefined) spoiled.add(setting.property);
     values[setting.property] = read?.value;
     sources[setting.property] =
@@ -268,6 +272,27 @@ function checkValue(
   const message = isDiscreet ? said : `the value of ${variable} is not accepted`;
   report({ kind: 'bad-value', where: found.where, message: `${message}${hint}` });
   return undefined;
+}
+
+/** Whether a folder was given that is not there, which is then reported. The default is that of the system: not looked for. */
+function isMissingFolder(
+  setting: DeclaredSetting,
+  found: Found,
+  checked: { readonly value: unknown } | undefined,
+  isFolder: (path: string) => boolean,
+  report: (problem: SettingsProblem) => void,
+): boolean {
+  const path = checked?.value;
+  if (typeof found === 'string' || typeof path !== 'string') return false;
+  if (kindOf(setting.schema)?.isFolder !== true || isFolder(path)) return false;
+  const { text } = defaultText(setting);
+  const instead = text === undefined ? 'leave the setting out' : `leave the setting out for ${text}`;
+  report({
+    kind: 'bad-value',
+    where: found.where,
+    message: `there is no folder ${quoteValue(path)} that this user can see; mount it there, give the path where it is, or ${instead}`,
+  });
+  return true;
 }
 
 function missing({ variable, flag, property, secret, example }: DeclaredSetting): SettingsProblem {

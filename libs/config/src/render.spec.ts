@@ -77,6 +77,7 @@ describe('renderSettingsDocs', () => {
     '## gpu-exporter\n\nThe GPUs of this host.\n\n| Variable | Flag | Key | Default | Meaning |\n| --- | --- | --- | --- | --- |\n',
     '| `GPU_EXPORTER_BACKEND` | `--backend` | `backend` | `auto` | How GPUs are read. Takes one of auto, nvml. |\n',
     '| `GPU_EXPORTER_LABEL` | `--label` | `label` | | A \\| in a text. Takes some text. Example: `a\\|b`. |\n',
+    '| `GPU_EXPORTER_PORT` | `--port` | `port` | `9501` | Port to listen on. Takes a port number from 0 to 65535. |\n',
     '| `GPU_EXPORTER_REQUEST_TIMEOUT` | `--request-timeout` | `requestTimeout` | `30s` | Longest time',
     '| `APP_PORT` | `--port` | `port` | required | Port. Takes a port number from 0 to 65535. Example: `9500`. |\n',
     '| `APP_KEY`, `APP_KEY_FILE` | `--key-file` | `keyFile` | | Secret. Key. Takes a secret that is not empty. |\n',

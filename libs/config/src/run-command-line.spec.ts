@@ -31,6 +31,7 @@ const settings = defineSettings(
       },
       doctor: { arguments: [], help: 'Looks for faults.' },
     },
+    elsewhere: { check: 'gpu-exporter check looks at the GPUs' },
   },
 );
 
@@ -143,7 +144,7 @@ describe('--check', () => {
       [
         'llm-exporter: 2 problems with its settings',
         '  - --prot: no such flag; did you mean --port?',
-        '  - LLM_EXPORTER_PORT: expected a port number from 0 to 65535, for example 9500; got "x"',
+        '  - LLM_EXPORTER_PORT: expected a port number from 0 to 65535, for example 9502; got "x"',
         'See llm-exporter --help.',
         '',
       ].join('\n'),
@@ -250,6 +251,23 @@ describe('a secret', () => {
     expect(renderEnvExample([settings])).toContain('\n# LLM_EXPORTER_AUTH_TOKEN=\n');
     expect(renderSettingsDocs([settings])).toContain(
       '| `LLM_EXPORTER_AUTH_TOKEN`, `LLM_EXPORTER_AUTH_TOKEN_FILE` | `--auth-token-file` | `authTokenFile` | | Secret. ',
+    );
+  });
+});
+
+describe('a command of another app', () => {
+  it('is named with what to run in its place', () => {
+    const { stderr, result } = run(['check']);
+    expect(result).toEqual({ run: false, exitCode: 2 });
+    expect(stderr).toContain(
+      'command line: there is no command "check" here: gpu-exporter check looks at the GPUs\n',
+    );
+    expect(run(['chekc']).stderr).toContain('there is no command "chekc"; known commands are read, doctor');
+  });
+
+  it('stands in the help', () => {
+    expect(run(['--help']).stdout).toContain(
+      'Elsewhere:\n  check\n      gpu-exporter check looks at the GPUs\n',
     );
   });
 });

@@ -4,6 +4,7 @@ import {
   commandFlagName,
   type CommandFlag,
   type CommandTable,
+  type DeclaredSettings,
   defaultOf,
   type SettingsDefinition,
 } from './definition.ts';
@@ -79,7 +80,7 @@ export function runCommandLine<Values, Commands extends CommandTable>(
   if (isAsked(parsed, '--version')) return end(stdout, `${app} ${version}\n`, 0);
 
   const loaded = readSettings(definition, parsed, surroundings);
-  const command = readCommand(definition.commands, parsed, app);
+  const command = readCommand(definition, parsed);
   const problems = [...command.problems, ...(loaded.ok ? [] : loaded.problems)];
   if (!loaded.ok || problems.length > 0) {
     const count = problems.length === 1 ? 'one problem' : `${problems.length} problems`;
@@ -122,18 +123,24 @@ interface CommandReading {
   readonly problems: readonly SettingsProblem[];
 }
 
-function readCommand(commands: CommandTable, parsed: CommandLineArguments, app: string): CommandReading {
+function readCommand(
+  { app, commands, elsewhere }: DeclaredSettings,
+  parsed: CommandLineArguments,
+): CommandReading {
   const [name, ...positionals] = parsed.positionals;
   const command = name !== undefined && Object.hasOwn(commands, name) ? commands[name] : undefined;
   const problems = foreignFlags(commands, command, parsed);
   if (name === undefined) return { name, positionals, flags: {}, problems };
   if (command === undefined) {
+    const other = Object.hasOwn(elsewhere, name) ? elsewhere[name] : undefined;
     const shown = parsed.hasSecret ? '' : ` ${quoteValue(name)}`; // it may be the second word of a secret
     const known = Object.keys(commands);
     const hint =
-      known.length === 0
-        ? `; ${app} takes flags only`
-        : didYouMean(name, known, `known commands are ${known.join(', ')}`);
+      other !== undefined
+        ? ` here: ${other}`
+        : known.length === 0
+          ? `; ${app} takes flags only`
+          : didYouMean(name, known, `known commands are ${known.join(', ')}`);
     problems.push({
       kind: 'bad-command',
       where: 'command line',

@@ -6,6 +6,7 @@ import { httpSettings } from './http-settings.ts';
 import {
   boolean,
   filePath,
+  folderPath,
   host,
   httpUrl,
   integerBetween,
@@ -202,6 +203,14 @@ const CASES: Record<string, [schema: z.ZodType, cases: [input: unknown, value: u
       ['/etc/tls key.pem', '/etc/tls key.pem'],
       ['~/key.pem', REFUSED],
       ['a\0b', REFUSED],
+      ['', REFUSED],
+    ],
+  ],
+  folderPath: [
+    folderPath,
+    [
+      ['/host/sys ', '/host/sys'],
+      ['~/sys', REFUSED],
       ['', REFUSED],
     ],
   ],

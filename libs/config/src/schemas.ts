@@ -97,15 +97,19 @@ export const plainText = settingSchema<string>({
   parse: (input, refuse) => textOf(input) || refuse(),
 });
 
-/** Path of a file or folder; whether it is there shows when it is read. */
+/** Path of a file; whether it is there shows when it is read. */
 export const filePath = settingSchema<string>({
   expected: 'the path of a file',
   example: '/etc/ssl/private/monitor.pem',
-  parse: (input, refuse) => {
-    const path = typeof input === 'string' ? input.trim() : '';
-    if (path === '' || path.includes('\0')) return refuse();
-    return path.startsWith('~') ? refuse('only a shell knows ~, so write the whole path') : path;
-  },
+  parse: parsePath,
+});
+
+/** Path of a folder that is there: one that was given and is not is refused where the loader can look. */
+export const folderPath = settingSchema<string>({
+  expected: 'the path of a folder',
+  example: '/srv',
+  isFolder: true,
+  parse: parsePath,
 });
 
 /** A password, key or token: any text but the empty one. Give the setting `secret: true` as well. */
@@ -197,6 +201,12 @@ function pairsOf(input: unknown): readonly (NamedValue<unknown> | undefined)[] |
 function splitList(commaSeparated: string | undefined): string[] | undefined {
   if (commaSeparated === '') return [];
   return commaSeparated?.split(',').map((part) => part.trim());
+}
+
+function parsePath(input: unknown, refuse: (detail?: string) => never): string {
+  const path = typeof input === 'string' ? input.trim() : '';
+  if (path === '' || path.includes('\0')) return refuse();
+  return path.startsWith('~') ? refuse('only a shell knows ~, so write the whole path') : path;
 }
 
 function isHostName(name: string): boolean {

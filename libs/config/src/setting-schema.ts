@@ -8,6 +8,8 @@ export interface ValueKind {
   readonly example: string;
   /** A flag of this kind may stand without a value (`--name`, `--no-name`). */
   readonly isSwitch?: true;
+  /** The value is the path of a folder, which the loader looks for. */
+  readonly isFolder?: true;
   /** The parsed value as text that the same schema accepts again. */
   readonly format: (value: unknown) => string;
 }
@@ -16,6 +18,7 @@ interface SchemaParts<Value> {
   readonly expected: string;
   readonly example: string;
   readonly isSwitch?: true;
+  readonly isFolder?: true;
   /** Reads text (environment, flags) or a native YAML value. `refuse` takes what is wrong, without the value: it may be secret. */
   readonly parse: (input: unknown, refuse: (detail?: string) => never) => Value;
   readonly format?: (value: Value) => string;
@@ -28,7 +31,7 @@ const kinds = z.registry<ValueKind>();
  * Its messages never contain the refused value; the loader adds that where the setting is no secret.
  */
 export function settingSchema<Value>(parts: SchemaParts<Value>): z.ZodType<Value> {
-  const { expected, example, isSwitch, parse, format = String } = parts;
+  const { expected, example, isSwitch, isFolder, parse, format = String } = parts;
   const schema = z.unknown().transform((input, context): Value => {
     const refuse = (detail?: string): never => {
       const message = detail === undefined ? `expected ${expected}` : `expected ${expected}: ${detail}`;
@@ -41,6 +44,7 @@ export function settingSchema<Value>(parts: SchemaParts<Value>): z.ZodType<Value
     expected,
     example,
     ...(isSwitch && { isSwitch }),
+    ...(isFolder && { isFolder }),
     format: (value) => format(value as Value), // a kind formats only what its own schema has parsed
   });
   return schema;

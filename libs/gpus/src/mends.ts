@@ -100,6 +100,11 @@ export const downMends = {
     sentence: 'Its driver has not answered for too long: the failure of the backend says why.',
     command: 'sudo dmesg | tail',
   },
+  hung: {
+    sentence:
+      'The driver does not answer for it (often XID 119 or 79), so it is left alone while the others are read, and tried again after 1 to 30 minutes. If it never answers, a reboot helps, at times only with the power cut.',
+    command: 'sudo dmesg | grep -i xid | tail',
+  },
 } as const satisfies Record<DownReason, Mend>;
 
 /** Why a reading is not to be had, in words. */

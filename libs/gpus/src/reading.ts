@@ -14,6 +14,7 @@ export const DOWN_REASONS = [
   'no_permission',
   'vanished',
   'driver_unreachable',
+  'hung',
 ] as const;
 export type DownReason = (typeof DOWN_REASONS)[number];
 
@@ -160,6 +161,19 @@ export interface PciGpu {
    * `runtime_status` is known): each reading holds that off. Absent where nobody looked.
    */
   readonly powerManaged?: boolean;
+}
+
+/**
+ * By what one GPU whose calls are stuck costs only itself. Who reads one GPU after the other says which, so that when its
+ * process is ended for its silence, the next one can leave that GPU alone for a while.
+ */
+export interface GpuTouches {
+  /** Told the PCI address before the calls for a GPU, and undefined after the last of them. Takes about a microsecond. */
+  readonly touching: (pciBusId: string | undefined) => void;
+  /** Whether the GPU is not to be touched now: it is `hung`. */
+  readonly isLeftOut: (pciBusId: string) => boolean;
+  /** Whether a reader before this one was stuck: then a GPU is better asked for by its address than by its place. */
+  readonly afterHang: boolean;
 }
 
 /**

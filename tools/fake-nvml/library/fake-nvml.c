@@ -1,9 +1,9 @@
 /*
  * A fake libnvidia-ml.so.1: a test instrument that answers NVML calls from a JSON file instead of a driver.
  *
- * FAKE_NVML_CONFIG names the file; src/fake-host.ts is its type. It is read again whenever its modification time, size
+ * NVIDIA_FAKE_CONFIG names the file; src/fake-host.ts is its type. It is read again whenever its modification time, size
  * or inode changes, looked up at each call, so boards can be changed, lost or hung while a program uses them. Writers
- * replace it by rename. FAKE_NVML_CALL_LOG, if set, gets a line `<function> <board UUID or ->` per call. A program that
+ * replace it by rename. NVIDIA_FAKE_CALL_LOG, if set, gets a line `<function> <board UUID or ->` per call. A program that
  * cannot change its own environment calls fakeNvmlConfigure.
  *
  * Signatures, layouts and numbers are those of NVIDIA's nvml.h (API version 13). A field that the JSON leaves out is
@@ -447,7 +447,7 @@ static char *read_whole(int file, size_t size) {
 
 /* Looks whether the file is another than the one read, and reads it. Without a file there is no host. */
 static void refresh(void) {
-  const char *path = config_path != NULL ? config_path : getenv("FAKE_NVML_CONFIG");
+  const char *path = config_path != NULL ? config_path : getenv("NVIDIA_FAKE_CONFIG");
   struct stat found;
   if (path == NULL || stat(path, &found) == -1) {
     json_free(host);
@@ -478,7 +478,7 @@ static void refresh(void) {
 }
 
 static void log_call(const char *function, const char *uuid) {
-  const char *path = call_log_path != NULL ? call_log_path : getenv("FAKE_NVML_CALL_LOG");
+  const char *path = call_log_path != NULL ? call_log_path : getenv("NVIDIA_FAKE_CALL_LOG");
   if (path == NULL || *path == '\0') return;
   const int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (file == -1) return;

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// A fake nvidia-smi over the same JSON as the fake NVML library (FAKE_NVML_CONFIG; src/fake-host.ts is its type): prints
+// A fake nvidia-smi over the same JSON as the fake NVML library (NVIDIA_FAKE_CONFIG; src/fake-host.ts is its type): prints
 // `-q -x` in the layout of three driver generations, and `-L`, and fails as the real one does. Units, names and the
 // order of elements are those of real outputs of R470, R535 and R580.
 import { Buffer } from 'node:buffer';
@@ -68,7 +68,7 @@ const OLD_ECC_CELLS = [
   ['cbu', 'cbu'],
 ];
 
-const readHost = () => JSON.parse(readFileSync(process.env.FAKE_NVML_CONFIG, 'utf8'));
+const readHost = () => JSON.parse(readFileSync(process.env.NVIDIA_FAKE_CONFIG, 'utf8'));
 
 process.exitCode = await run(process.argv.slice(2));
 
@@ -78,8 +78,8 @@ async function run(args) {
   const since = performance.now();
   // Before the call is written down, so that who reads of it can count on it.
   if (hangs(host, since)) process.on('SIGTERM', () => undefined);
-  if (process.env.FAKE_NVML_CALL_LOG) {
-    appendFileSync(process.env.FAKE_NVML_CALL_LOG, `nvidia-smi ${args.join(' ')}\n`);
+  if (process.env.NVIDIA_FAKE_CALL_LOG) {
+    appendFileSync(process.env.NVIDIA_FAKE_CALL_LOG, `nvidia-smi ${args.join(' ')}\n`);
   }
   const smi = host.smi ?? {};
   if (smi.stderr !== undefined) write(2, `${smi.stderr}\n`);

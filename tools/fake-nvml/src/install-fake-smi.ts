@@ -3,7 +3,7 @@ import path from 'node:path';
 
 const PROGRAM = path.resolve(__dirname, '../shim/nvidia-smi.mjs');
 
-/** Where the fake nvidia-smi writes down each run: the file that FAKE_NVML_CALL_LOG names for the library. */
+/** Where the fake nvidia-smi writes down each run: the file that NVIDIA_FAKE_CALL_LOG names for the library. */
 export interface FakeSmiOptions {
   readonly callLog?: string;
 }
@@ -17,8 +17,8 @@ export function installFakeSmi(folder: string, hostFile: string, { callLog }: Fa
   mkdirSync(folder, { recursive: true });
   const program = path.join(folder, 'nvidia-smi');
   const settings = [
-    `export FAKE_NVML_CONFIG=${quote(hostFile)}`,
-    ...(callLog === undefined ? [] : [`export FAKE_NVML_CALL_LOG=${quote(callLog)}`]),
+    `export NVIDIA_FAKE_CONFIG=${quote(hostFile)}`,
+    ...(callLog === undefined ? [] : [`export NVIDIA_FAKE_CALL_LOG=${quote(callLog)}`]),
   ];
   const command = `exec ${quote(process.execPath)} ${quote(PROGRAM)} "$@"`;
   writeFileSync(program, ['#!/bin/sh', ...settings, command, ''].join('\n'));

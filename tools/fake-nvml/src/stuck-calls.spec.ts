@@ -47,7 +47,7 @@ describeBuilt(`a call that is stuck${library === undefined ? ` (${noCompilerReas
 
   function start(host: FakeHost) {
     writeFakeHost(hostFile, host);
-    const env = { ...process.env, FAKE_NVML_CONFIG: hostFile, FAKE_NVML_CALL_LOG: callLog };
+    const env = { ...process.env, NVIDIA_FAKE_CONFIG: hostFile, NVIDIA_FAKE_CALL_LOG: callLog };
     const started = spawn(process.execPath, ['-e', PROGRAM], { env, stdio: ['ignore', 'pipe', 'inherit'] });
     child = started;
     let printed = '';

@@ -6,7 +6,7 @@ let written = 0;
 
 /**
  * Writes the host for the fake library and the fake nvidia-smi, whole or not at all, also under a reader that runs.
- * @param file what FAKE_NVML_CONFIG names
+ * @param file what NVIDIA_FAKE_CONFIG names
  */
 export function writeFakeHost(file: string, host: FakeHost): void {
   const unfinished = `${file}.${process.pid}.unfinished`;

@@ -377,10 +377,25 @@
   const updateGpuCards = cardsOf('gpus', '#gpu-template', ({ uuid }) => uuid, updateGpu);
 
   /** @type {(view: GpusView) => void} */
-  const updateGpus = ({ shown, gpus, line }) => {
+  const updateGpus = ({ shown, gpus, problems, line }) => {
     byId('gpus-section').hidden = !shown || (gpus.length === 0 && line === '');
     byId('gpus-line').hidden = line === '';
     setText(byId('gpus-line'), line);
+    setList(
+      byId('gpus-problems'),
+      problems,
+      () => {
+        const problem = create('div', 'problem severe');
+        const command = create('p', '');
+        command.append(create('code', ''));
+        problem.append(create('p', ''), command);
+        return problem;
+      },
+      (problem, { text, command }) => {
+        setText(pick(problem, 'p', HTMLElement), text);
+        setText(pick(problem, 'code', HTMLElement), command);
+      },
+    );
     updateGpuCards(gpus);
   };
 
@@ -420,7 +435,13 @@
         const row = create('tr', '');
         const head = create('th', '');
         head.setAttribute('scope', 'row');
-        row.append(head, create('td', ''), create('td', ''), create('td', ''));
+        // Each says on its own what it is where the table is too narrow for a head.
+        const cells = ['Programs', 'Default ports', 'To make it show its figures'].map((label) => {
+          const cell = create('td', '');
+          cell.setAttribute('data-label', label);
+          return cell;
+        });
+        row.append(head, ...cells);
         return row;
       },
       (row, { title, programs, ports, enable }) =>

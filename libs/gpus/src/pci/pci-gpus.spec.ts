@@ -1,7 +1,13 @@
 import path from 'node:path';
 
 import { removeTrees, spiedFiles, writeTree } from '../backends/amdgpu/test-sysfs.ts';
-import { createPciGpuLookup, normalizePciBusId, pciGpus, pciGpusSync } from './pci-gpus.ts';
+import {
+  createPciGpuLookup,
+  normalizePciBusId,
+  passedThroughGpus,
+  pciGpus,
+  pciGpusSync,
+} from './pci-gpus.ts';
 
 afterEach(removeTrees);
 
@@ -76,6 +82,40 @@ describe('GPUs on the PCI bus', () => {
       }),
     );
     expect(pciGpusSync(sysfs)).toMatchObject([{ powerManaged }]);
+  });
+
+  it.each([
+    ['nvidia', true],
+    ['nouveau', true],
+    [undefined, true],
+    ['vfio-pci', false],
+    ['nvgrace-gpu-vfio-pci', false],
+    ['pciback', false],
+    ['xen-pciback', false],
+    ['pci-stub', false],
+  ])('bound to the driver %s are ours: %s', async (driver, isOurs) => {
+    const { sysfs } = writeTree({
+      ...device('0000:01:00.0', '0x10de', '0x030000', {
+        'power/runtime_status': 'suspended',
+        ...(driver === undefined ? {} : { driver: `->../../../../bus/pci/drivers/${driver}` }),
+      }),
+      ...device('0000:02:00.0', '0x1002', '0x030000', { driver: '->../../../../bus/pci/drivers/amdgpu' }),
+    });
+    const addresses = [...(isOurs ? ['0000:01:00.0'] : []), '0000:02:00.0'];
+    expect((await pciGpus(sysfs)).map(({ pciBusId }) => pciBusId)).toEqual(addresses);
+    expect(passedThroughGpus(sysfs)).toEqual(isOurs ? [] : [{ pciBusId: '0000:01:00.0', driver }]);
+  });
+
+  it('are ours again once they are given back', () => {
+    const driver = 'sys/bus/pci/devices/0000:01:00.0/driver';
+    const tree = writeTree(device('0000:01:00.0', '0x10de', '0x030000', { driver: '->../drivers/vfio-pci' }));
+    let nowSeconds = 0;
+    const look = createPciGpuLookup({ sysfsRoot: tree.sysfs, nowSeconds: () => nowSeconds });
+    expect(look()).toEqual([]);
+    tree.remove(driver);
+    tree.write({ [driver]: '->../drivers/nvidia' });
+    nowSeconds = 10;
+    expect(look()).toHaveLength(1);
   });
 
   it('are asked by two files each, and listed anew every 10 s', () => {

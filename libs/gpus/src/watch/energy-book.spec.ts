@@ -288,6 +288,31 @@ describe('EnergyBook', () => {
     expect(book.exported('GPU-a')).toBe(700);
   });
 
+  it('does not wait for a file that cannot be read for now, and takes up its sums when it can', async () => {
+    const world = new World();
+    world.text = formatEnergyState({ bootId: 'boot-1', owner: undefined, joules: new Map([['GPU-a', 500]]) });
+    let answer: () => void = () => undefined;
+    const read = world.files.read.bind(world.files);
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    jest.spyOn(world.files, 'read').mockImplementation((file) => answered.then(() => read(file)));
+    const book = world.create(FILE);
+    const loaded = book.load();
+    world.timeOut();
+    await loaded;
+    expect(world.told).toEqual([
+      'energy is not exported yet: /state/energy.json has not been read for 2 s; see whether its disk is well',
+    ]);
+    world.run(book, 2, 100);
+    await book.save();
+    expect(book.exported('GPU-a')).toBeUndefined();
+    answer();
+    while (book.exported('GPU-a') === undefined) await new Promise((resolve) => setImmediate(resolve));
+    expect(book.exported('GPU-a')).toBe(700);
+    expect(world.writes).toBe(1);
+  });
+
   it('starts from 0 after a new boot, as a lost write could not be told from a reset', async () => {
     const world = new World();
     const book = await world.start();
@@ -356,7 +381,9 @@ describe('EnergyBook', () => {
     await book.save();
     expect(book.exported('GPU-a')).toBe(4000);
     expect(world.told).toEqual([
-      expect.stringMatching(/^energy cannot be kept in .* \(EROFS\): let this user write/),
+      expect.stringMatching(
+        /^energy cannot be kept in .* \(EROFS\), so what was integrated .* is lost at the next restart: let this user write/,
+      ),
     ]);
     world.fate = 'done';
     world.run(book, 10, 100);

@@ -24,6 +24,7 @@ export interface EnergyBookParts {
 }
 
 const SAVE_SECONDS = 10;
+const LOAD_MILLISECONDS = 2000;
 const CLOSE_MILLISECONDS = 1000;
 /** No power is known for a longer gap than this, so none is added for it. */
 const LONGEST_GAP_SECONDS = 10;
@@ -90,10 +91,20 @@ export class EnergyBook {
     this.held = parts.file === undefined ? undefined : new Map();
   }
 
-  /** Takes up the sums of this boot from the file, and claims it. With a file, nothing is exported before. */
+  /**
+   * Takes up the sums of this boot from the file, and claims it. With a file, nothing is exported before. Takes two seconds
+   * at most: a disk that takes longer (a share whose server is away) is told of, and its sums are taken up when they come.
+   */
   async load(): Promise<void> {
     const { file } = this.parts;
     if (file === undefined) return;
+    if (await this.isDone(this.takeUp(file), LOAD_MILLISECONDS)) return;
+    this.parts.tell(
+      `energy is not exported yet: ${file} has not been read for ${LOAD_MILLISECONDS / 1000} s; see whether its disk is well`,
+    );
+  }
+
+  private async takeUp(file: string): Promise<void> {
     this.keeping = await this.open(file);
     if (this.keeping.kind === 'anchored') {
       for (const [uuid, joules] of this.keeping.written) {
@@ -134,13 +145,21 @@ export class EnergyBook {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    await this.isDone(
+      Promise.resolve(this.underWay).then(() => this.writeNow()),
+      CLOSE_MILLISECONDS,
+    );
+  }
+
+  /** Waits for it, but not for longer than this. */
+  private async isDone(work: Promise<void>, milliseconds: number): Promise<boolean> {
     let cancel: () => void = () => undefined;
-    const timeout = new Promise<void>((resolve) => {
-      cancel = this.clock.after(CLOSE_MILLISECONDS, resolve);
+    const timeout = new Promise<boolean>((resolve) => {
+      cancel = this.clock.after(milliseconds, () => resolve(false));
     });
-    const lastWrite = Promise.resolve(this.underWay).then(() => this.writeNow());
-    await Promise.race([timeout, lastWrite]);
+    const isDone = await Promise.race([timeout, work.then(() => true)]);
     cancel();
+    return isDone;
   }
 
   /** One write at a time: while one is under way, it is that one. */
@@ -224,8 +243,8 @@ export class EnergyBook {
     } catch (error) {
       if (!this.failing) {
         this.parts.tell(
-          `energy cannot be kept in ${file} (${reasonOf(error)}): let this user write to its folder, and see whether ` +
-            'the disk is full; until then the sums are in memory',
+          `energy cannot be kept in ${file} (${reasonOf(error)}), so what was integrated for GPUs without a meter is lost ` +
+            'at the next restart: let this user write to its folder, and see whether the disk is full',
         );
       }
       this.failing = true;

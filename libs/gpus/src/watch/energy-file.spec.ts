@@ -132,6 +132,12 @@ describe('diskStateFiles', () => {
   });
 });
 
+/** Node's mkdir with `recursive` never ends there. */
+(process.platform === 'linux' ? it : it.skip)('gives up on a folder below /proc', async () => {
+  const file = '/proc/no-such-folder/below/energy.json';
+  await expect(diskStateFiles.replace(file, 'one')).rejects.toThrow(/ENOENT/);
+});
+
 describe('procBootFacts', () => {
   let directory: string;
   beforeEach(() => {

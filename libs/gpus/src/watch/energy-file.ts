@@ -104,7 +104,7 @@ export const diskStateFiles: StateFiles = {
   read: (file) => readFile(file, 'utf8'),
   async replace(file, text) {
     const temporary = `${file}.tmp-${process.pid}`;
-    await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
+    await makeFolder(path.dirname(file));
     // One left by a crash, or a link that somebody laid in a folder open to all, must not be written through.
     await rm(temporary, { force: true });
     const handle = await open(temporary, 'wx', 0o600);
@@ -117,6 +117,31 @@ export const diskStateFiles: StateFiles = {
   },
   setAside: (file, name) => rename(file, name),
 };
+
+/** With the folders above it. Not by `recursive`: below /proc that never ends, and its thread with it (Node 20). */
+async function makeFolder(folder: string): Promise<void> {
+  const above = path.dirname(folder);
+  try {
+    await makeOne(folder);
+  } catch (error) {
+    if (above === folder || !hasCode(error, 'ENOENT')) throw error;
+    await makeFolder(above);
+    await makeOne(folder);
+  }
+}
+
+async function makeOne(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  }
+}
+
+/** By its shape, for instanceof fails on errors of node:fs where tests have globals of their own. */
+function hasCode(error: unknown, code: string): boolean {
+  return isObject(error) && error['code'] === code;
+}
 
 /** Boot and processes as the Linux kernel tells them in /proc. */
 export function procBootFacts(procRoot = '/proc'): BootFacts {

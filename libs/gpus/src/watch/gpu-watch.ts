@@ -1,12 +1,13 @@
 import { systemClock, type Clock, type CollectorMetrics } from '@llm-monitor/metrics-core';
 
 import type { GpuMetricName } from '../gpu-metrics.ts';
-import { pciGpus } from '../pci/pci-gpus.ts';
+import { passedThroughGpus, pciGpus } from '../pci/pci-gpus.ts';
 import { ProcessOwners } from '../processes/process-owners.ts';
 import type { BackendName, BackendReading, GpuReading, GpuSample } from '../reading.ts';
 import type { GpuSnapshot, OwnedProcess, WatchedGpu } from '../snapshot.ts';
 import { chooseBackends, findNvidiaSmi, hasNvidiaDriver } from './choose-backends.ts';
 import { EnergyBook } from './energy-book.ts';
+import { Faults } from './faults.ts';
 import { KernelLog } from './kernel-log.ts';
 import type { KnownGpu } from './known-gpus.ts';
 import { defaultReaderTiming, type ReaderCommand, type ReaderTiming } from './reader-process.ts';
@@ -55,7 +56,14 @@ export interface GpuWatchParts {
   /** `LD_LIBRARY_PATH`, for NVML. */
   readonly libraryPath?: string | undefined;
   readonly clock?: Clock;
-  readonly timing?: Partial<ReaderTiming>;
+  readonly timing?: Partial<ReaderTiming & LibraryTiming>;
+}
+
+/** Of trying NVML again where nvidia-smi stands in for it. */
+export interface LibraryTiming {
+  /** Pause before the first try, doubled each time up to the longest. */
+  readonly firstLibraryPauseSeconds: number;
+  readonly longestLibraryPauseSeconds: number;
 }
 
 /** The GPUs of this host, watched from the outside of their drivers. */
@@ -77,6 +85,7 @@ export interface GpuWatch {
 /** Between two looks for GPUs that were not there before. */
 const LOOK_SECONDS = 30;
 const HOUSEKEEPING_SECONDS = 1;
+const LIBRARY_TIMING: LibraryTiming = { firstLibraryPauseSeconds: 60, longestLibraryPauseSeconds: 3600 };
 /** A reading stands in for quick samples where there was none for so long. */
 const SAMPLE_GAP_SECONDS = 2;
 
@@ -96,8 +105,17 @@ class Watch implements GpuWatch {
   private readonly kernelLog: KernelLog | undefined;
   private readonly owners: ProcessOwners | undefined;
   private readonly listeners = new Set<() => void>();
+  private readonly faults: Faults;
+  /** Backends that are being ended. */
+  private readonly ending = new Set<Promise<void>>();
   private nothing: string | undefined;
   private withoutLibrary = false;
+  /** NVML on trial, while nvidia-smi still stands in for it. */
+  private candidate: WatchedBackend | undefined;
+  private libraryPauseSeconds: number;
+  private cancelTrial: (() => void) | undefined;
+  private looking: Promise<void> | undefined;
+  private looksAgain = false;
   private cancelLook: () => void = () => undefined;
   private cancelHousekeeping: () => void = () => undefined;
   private stopped = false;
@@ -106,6 +124,8 @@ class Watch implements GpuWatch {
     const { settings, clock = systemClock, log } = parts;
     this.parts = parts;
     this.clock = clock;
+    this.faults = new Faults(log);
+    this.libraryPauseSeconds = this.libraryTiming.firstLibraryPauseSeconds;
     this.windows = new SampleWindows({ now: () => clock.monotonicSeconds() });
     this.energy = new EnergyBook({
       ...(settings.stateFile === undefined ? {} : { file: settings.stateFile }),
@@ -117,7 +137,7 @@ class Watch implements GpuWatch {
         ? undefined
         : new KernelLog({ file: settings.kernelLogFile, procRoot: settings.procRoot });
     this.owners = settings.processes ? new ProcessOwners({ procRoot: settings.procRoot }) : undefined;
-    this.firstReading = this.begin();
+    this.firstReading = this.begin().catch((error: unknown) => this.faults.tell('the first reading', error));
   }
 
   scrape(client: string): GpuSnapshot {
@@ -130,7 +150,13 @@ class Watch implements GpuWatch {
   }
 
   remarks(): readonly string[] {
-    return [this.kernelLog?.unavailable, this.owners?.hint].flatMap((remark) => remark ?? []);
+    const passedThrough = passedThroughGpus(this.parts.settings.sysfsRoot).map(
+      ({ pciBusId, driver }) =>
+        `GPU ${pciBusId} is left alone and not counted: ${driver} holds it for a virtual machine`,
+    );
+    return [this.kernelLog?.unavailable, this.owners?.hint, ...passedThrough].flatMap(
+      (remark) => remark ?? [],
+    );
   }
 
   onChange(listener: () => void): () => void {
@@ -141,19 +167,50 @@ class Watch implements GpuWatch {
   async stop(): Promise<void> {
     this.stopped = true;
     this.cancelLook();
+    this.cancelTrial?.();
     this.cancelHousekeeping();
     this.kernelLog?.close();
-    await Promise.all([...[...this.backends.values()].map((backend) => backend.stop()), this.energy.close()]);
+    const backends = [...this.backends.values(), ...(this.candidate === undefined ? [] : [this.candidate])];
+    await Promise.all([...backends.map((backend) => backend.stop()), ...this.ending, this.energy.close()]);
+  }
+
+  private get libraryTiming(): LibraryTiming {
+    return { ...LIBRARY_TIMING, ...this.parts.timing };
   }
 
   private async begin(): Promise<void> {
-    await Promise.all([this.energy.load(), this.look()]);
+    const loaded = this.energy.load().catch((error: unknown) => this.faults.tell('the energy file', error));
+    await Promise.all([loaded, this.look()]);
     this.keepHouse();
     await Promise.all([...this.backends.values()].map(({ first }) => first));
   }
 
-  /** Which backends this host calls for, now and again: a GPU can be plugged in, a driver be installed. */
-  private async look(): Promise<void> {
+  /**
+   * Which backends this host calls for, now and again: a GPU can be plugged in, a driver be installed. One look at a time:
+   * asked for during one, another follows it.
+   */
+  private look(): Promise<void> {
+    this.cancelLook();
+    this.looksAgain = this.looking !== undefined;
+    this.looking ??= this.lookUntilSettled().finally(() => {
+      this.looking = undefined;
+    });
+    return this.looking;
+  }
+
+  private async lookUntilSettled(): Promise<void> {
+    do {
+      this.looksAgain = false;
+      try {
+        await this.lookOnce();
+      } catch (error) {
+        this.faults.tell('the look for GPUs', error);
+      }
+    } while (this.looksAgain);
+    if (!this.stopped) this.cancelLook = this.clock.after(LOOK_SECONDS * 1000, () => void this.look());
+  }
+
+  private async lookOnce(): Promise<void> {
     const { settings, searchPath, libraryPath } = this.parts;
     const [pci, nvidiaDriver, nvidiaSmi] = await Promise.all([
       pciGpus(settings.sysfsRoot),
@@ -167,43 +224,105 @@ class Watch implements GpuWatch {
     }
     this.nothing = choice.nothing;
     for (const name of choice.backends) if (!this.backends.has(name)) this.add(name);
-    if (this.withoutLibrary && choice.backends.includes('nvidia-smi')) await this.remove('nvml');
-    this.cancelLook = this.clock.after(LOOK_SECONDS * 1000, () => void this.look());
+    if (this.withoutLibrary && choice.backends.includes('nvidia-smi')) {
+      this.remove('nvml');
+      this.planTrial();
+    }
   }
 
   private add(name: BackendName): void {
-    const { settings, readerCommand, collectors, log, timing } = this.parts;
-    const backend = new WatchedBackend({
-      name,
-      settings,
-      readerCommand,
-      collectors,
-      log,
-      timing: { ...defaultReaderTiming, deadlineSeconds: settings.deadlineSeconds, ...timing },
-      clock: this.clock,
-      onReading: (reading, unixSeconds) => this.take(backend, reading, unixSeconds),
-      onSamples: (samples) => this.takeSamples(backend, samples),
-      onEvents: (events) => this.xids.addDriverEvents(events),
-      onFailure: (reason) => {
-        if (name === 'nvml' && reason === 'library_missing' && !this.withoutLibrary) this.fallBack();
-        this.changed();
-      },
-    });
+    const backend = this.create(name);
     this.backends.set(name, backend);
     backend.start();
   }
 
-  private async remove(name: BackendName): Promise<void> {
+  private create(name: BackendName): WatchedBackend {
+    const { settings, readerCommand, collectors, log, timing } = this.parts;
+    // What fails on trial is what failed before, and nobody waits for it.
+    const unlessOnTrial =
+      <Told extends unknown[]>(tell: (...told: Told) => void) =>
+      (...told: Told): void => {
+        if (this.candidate !== backend) tell(...told);
+      };
+    const backend: WatchedBackend = new WatchedBackend({
+      name,
+      settings,
+      readerCommand,
+      collectors: {
+        succeeded: unlessOnTrial((...told) => collectors.succeeded(...told)),
+        failed: unlessOnTrial((...told) => collectors.failed(...told)),
+        forget: unlessOnTrial((...told) => collectors.forget(...told)),
+      },
+      log: {
+        info: unlessOnTrial((...told) => log.info(...told)),
+        warn: unlessOnTrial((...told) => log.warn(...told)),
+        error: unlessOnTrial((...told) => log.error(...told)),
+      },
+      timing: { ...defaultReaderTiming, deadlineSeconds: settings.deadlineSeconds, ...timing },
+      clock: this.clock,
+      onReading: (reading, unixSeconds) => {
+        if (name === 'nvml') this.hasLibrary(backend);
+        this.take(backend, reading, unixSeconds);
+      },
+      onSamples: (samples) => this.takeSamples(backend, samples),
+      onEvents: (events) => this.xids.addDriverEvents(events),
+      onFailure: (reason) => {
+        if (this.candidate === backend) return this.endTrial(backend);
+        if (name === 'nvml' && reason === 'library_missing' && !this.withoutLibrary) this.fallBack();
+        this.changed();
+      },
+    });
+    return backend;
+  }
+
+  private remove(name: BackendName): void {
     const backend = this.backends.get(name);
     this.backends.delete(name);
-    await backend?.stop();
+    if (backend !== undefined) this.end(backend);
+  }
+
+  private end(backend: WatchedBackend): void {
+    const ended = backend
+      .stop()
+      .catch((error: unknown) => this.faults.tell('the end of a reader', error))
+      .finally(() => this.ending.delete(ended));
+    this.ending.add(ended);
   }
 
   /** Without NVML's library nvidia-smi may still do, where it brings its own. */
   private fallBack(): void {
     this.withoutLibrary = true;
-    this.cancelLook();
     if (this.parts.settings.backend === 'auto') void this.look();
+  }
+
+  /** NVML may be installed, or mounted, while nvidia-smi stands in for it: it is tried now and again, and seldom. */
+  private planTrial(): void {
+    if (this.candidate !== undefined || this.stopped) return;
+    this.cancelTrial ??= this.clock.after(this.libraryPauseSeconds * 1000, () => {
+      this.cancelTrial = undefined;
+      if (this.stopped || !this.withoutLibrary || this.backends.has('nvml')) return;
+      this.candidate = this.create('nvml');
+      this.candidate.start();
+    });
+  }
+
+  private endTrial(candidate: WatchedBackend): void {
+    const { longestLibraryPauseSeconds } = this.libraryTiming;
+    this.end(candidate);
+    this.candidate = undefined;
+    this.libraryPauseSeconds = Math.min(this.libraryPauseSeconds * 2, longestLibraryPauseSeconds);
+    this.planTrial();
+  }
+
+  /** With its first reading NVML takes the place of what stood in for it, so that no GPU is missing in between. */
+  private hasLibrary(nvml: WatchedBackend): void {
+    this.withoutLibrary = false;
+    this.libraryPauseSeconds = this.libraryTiming.firstLibraryPauseSeconds;
+    if (this.candidate !== nvml) return;
+    this.candidate = undefined;
+    this.backends.set(nvml.name, nvml);
+    this.remove('nvidia-smi');
+    this.parts.log.info({}, 'NVML can be loaded now: it is read in place of nvidia-smi');
   }
 
   private take(backend: WatchedBackend, { gpus }: BackendReading, unixSeconds: number): void {
@@ -211,7 +330,9 @@ class Watch implements GpuWatch {
       if (reading.condition === 'up') this.standIn(backend, reading, unixSeconds);
     }
     this.changed();
-    void this.lookUpOwners(backend, gpus);
+    this.lookUpOwners(backend, gpus).catch((error: unknown) =>
+      this.faults.tell('the owners of processes', error),
+    );
   }
 
   /** Where nothing quick comes from a GPU, its readings are the samples. */
@@ -256,13 +377,17 @@ class Watch implements GpuWatch {
       kernelLog: this.kernelLog !== undefined && this.kernelLog.unavailable === undefined,
       driver: this.backends.get('nvml')?.tellsEvents() === true,
     });
-    void this.kernelLog?.poll().then((events) => this.xids.addKernelEvents(events));
-    void this.energy.save();
+    this.windows.forgetOld();
+    this.kernelLog
+      ?.poll()
+      .then((events) => this.xids.addKernelEvents(events))
+      .catch((error: unknown) => this.faults.tell('the kernel log', error));
+    this.energy.save().catch((error: unknown) => this.faults.tell('the energy file', error));
     this.cancelHousekeeping = this.clock.after(HOUSEKEEPING_SECONDS * 1000, () => this.keepHouse());
   }
 
   private changed(): void {
-    for (const listener of this.listeners) listener();
+    for (const listener of this.listeners) this.faults.guard('a listener to changes', listener);
   }
 
   private snapshot(windowsOf: (uuid: string) => WatchedGpu['windows']): GpuSnapshot {

@@ -6,6 +6,7 @@ import { createBackend } from './create-backend.ts';
 import { endWithParent } from './end-with-parent.ts';
 import type { ReaderMessage, ReaderOrder, ReaderOrders } from './reader-messages.ts';
 import { SentPoints } from './sent-points.ts';
+import { announcedTouches } from './touched-gpu.ts';
 
 /** A message at least so often: a reader that is silent for longer is stuck in the driver. */
 const HEARTBEAT_MILLISECONDS = 1000;
@@ -72,7 +73,7 @@ class Reader {
 
   constructor(orders: ReaderOrders) {
     this.orders = orders;
-    this.backend = createBackend(orders);
+    this.backend = createBackend(orders, announcedTouches(orders.leftOut));
   }
 
   async run(): Promise<void> {

@@ -14,6 +14,15 @@ export interface ReaderOrders {
   readonly nvidiaSmi: string | undefined;
   readonly sysfsRoot: string;
   readonly procRoot: string;
+  /** GPUs not to be touched for so long; undefined until a reader was stuck. */
+  readonly leftOut: readonly LeftOutGpu[] | undefined;
+}
+
+/** A GPU at which a reader was stuck. */
+export interface LeftOutGpu {
+  readonly pciBusId: string;
+  /** From the start of the reader on. */
+  readonly seconds: number;
 }
 
 /** From the parent to its gpu-reader. */

@@ -1,10 +1,13 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { fork, type ForkOptions } from 'node:child_process';
 import path from 'node:path';
 
 import type { Clock } from '@llm-monitor/metrics-core';
 
 import type { BackendFailureReason } from '../reading.ts';
+import { LeftOutGpus } from './left-out-gpus.ts';
+import { readerEnvironment } from './reader-environment.ts';
 import type { ReaderMessage, ReaderOrder, ReaderOrders } from './reader-messages.ts';
+import { touchedGpu } from './touched-gpu.ts';
 
 /** How to start a gpu-reader. */
 export interface ReaderCommand {
@@ -27,12 +30,25 @@ export function gpuReaderBeside(program: string): ReaderCommand {
 
 export interface ReaderProcessParts {
   readonly command: ReaderCommand;
-  readonly orders: ReaderOrders;
+  readonly orders: Omit<ReaderOrders, 'leftOut'>;
   readonly clock: Clock;
   readonly timing: ReaderTiming;
   readonly onMessage: (message: ReaderMessage) => void;
   /** The reader gave no sign for the deadline (`hung`) or ended by itself (`crashed`). */
   readonly onFailure: (reason: Extract<BackendFailureReason, 'hung' | 'crashed'>, message: string) => void;
+  /** The real ones unless a test gives others. */
+  readonly fork?: (script: string, options: ForkOptions) => ReaderChild;
+  readonly touchedGpu?: (pid: number) => string | undefined;
+}
+
+/** What is needed of the process that is forked. */
+export interface ReaderChild extends NodeJS.EventEmitter {
+  readonly pid?: number | undefined;
+  readonly connected: boolean;
+  send(order: ReaderOrder, sent: () => void): unknown;
+  kill(signal: 'SIGTERM' | 'SIGKILL'): unknown;
+  disconnect(): void;
+  unref(): void;
 }
 
 export interface ReaderTiming {
@@ -45,6 +61,9 @@ export interface ReaderTiming {
   /** Pause before the first new start after a failure, doubled each time up to the longest. */
   readonly firstPauseSeconds: number;
   readonly longestPauseSeconds: number;
+  /** For a GPU at which the reader was stuck to be left out, doubled each time up to the longest. */
+  readonly firstLeftOutSeconds: number;
+  readonly longestLeftOutSeconds: number;
 }
 
 export const defaultReaderTiming: ReaderTiming = {
@@ -53,6 +72,8 @@ export const defaultReaderTiming: ReaderTiming = {
   gentleSeconds: 2,
   firstPauseSeconds: 1,
   longestPauseSeconds: 60,
+  firstLeftOutSeconds: 60,
+  longestLeftOutSeconds: 1800,
 };
 
 /** The whole of a stop takes less than 2 s: three and a half steps of this. */
@@ -66,15 +87,19 @@ const NEVER = new Promise<void>(() => undefined);
  */
 export class ReaderProcess {
   private readonly parts: ReaderProcessParts;
-  private child: ChildProcess | undefined;
+  private child: ReaderChild | undefined;
   private cancelTimer: () => void = () => undefined;
   private pauseSeconds: number;
   private phase: 'idle' | 'running' | 'ending' | 'abandoned' | 'pausing' | 'stopped' = 'idle';
   private restartCount = 0;
   private toldFailure = false;
+  private readonly leftOut: LeftOutGpus;
+  /** The last reader that ended and left behind what it had started, until that is killed. */
+  private leftover: ReaderChild | undefined;
 
   constructor(parts: ReaderProcessParts) {
     this.parts = parts;
+    this.leftOut = new LeftOutGpus(parts.timing.firstLeftOutSeconds, parts.timing.longestLeftOutSeconds);
     this.pauseSeconds = parts.timing.firstPauseSeconds;
   }
 
@@ -94,16 +119,16 @@ export class ReaderProcess {
   }
 
   start(): void {
-    const { command, orders, onMessage } = this.parts;
+    const { clock, command, orders, onMessage } = this.parts;
     this.phase = 'running';
     this.toldFailure = false;
-    let child: ChildProcess;
+    let child: ReaderChild;
     try {
-      child = fork(command.script, {
+      child = (this.parts.fork ?? fork)(command.script, {
         // A group of its own: what the reader starts is ended with it, and Ctrl-C in a terminal is not for it.
         detached: true,
         execArgv: [...(command.nodeOptions ?? [])],
-        env: process.env,
+        env: readerEnvironment(process.env),
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       });
     } catch (error) {
@@ -115,28 +140,40 @@ export class ReaderProcess {
     child.on('message', (message: ReaderMessage) => {
       if (this.child !== child || this.phase !== 'running') return;
       this.expectSign(this.parts.timing.deadlineSeconds);
-      if (message.type === 'reading') this.pauseSeconds = this.parts.timing.firstPauseSeconds;
+      if (message.type === 'reading') {
+        this.pauseSeconds = this.parts.timing.firstPauseSeconds;
+        this.leftOut.learn(message.reading.gpus, clock.monotonicSeconds());
+      }
       if (message.type === 'failure') this.toldFailure = true;
       onMessage(message);
     });
-    child.once('error', (error) => this.ended(child, error.message));
+    child.once('error', (error: Error) => this.ended(child, error.message));
     child.once('exit', (code, signal) =>
       this.ended(child, `exit code ${code ?? 'none'}, signal ${signal ?? 'none'}`),
     );
-    this.order({ type: 'start', orders });
+    const leftOut = this.leftOut.list(clock.monotonicSeconds());
+    this.order({ type: 'start', orders: { ...orders, leftOut } });
     const { deadlineSeconds, startSeconds } = this.parts.timing;
     this.expectSign(Math.max(deadlineSeconds, startSeconds));
   }
 
   /** Ends the reader, within 2 s whatever it does. No new one is started. */
   async stop(): Promise<void> {
-    const { child } = this;
+    const { child, isAbandoned, leftover } = this;
     this.cancelTimer();
     this.phase = 'stopped';
-    if (child === undefined) return;
-    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     // The clock's timers keep no process alive, and this one must not end before it has ended the others.
     const alive = setInterval(() => undefined, 1000);
+    if (child !== undefined && !isAbandoned) await this.endChild(child);
+    for (const leader of [child, leftover]) if (leader !== undefined) await this.endGroup(leader);
+    clearInterval(alive);
+    // One that is stuck for ever must not hold this process back.
+    if (child?.connected === true) child.disconnect();
+    child?.unref();
+  }
+
+  private async endChild(child: ReaderChild): Promise<void> {
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
     for (const step of [
       (): void => this.order({ type: 'stop' }),
       (): void => void child.kill('SIGTERM'),
@@ -145,20 +182,29 @@ export class ReaderProcess {
       step();
       if (await this.happens(gone, STOP_STEP_SECONDS)) break;
     }
-    if (signalGroup(child, 'SIGTERM') && !(await this.happens(NEVER, STOP_STEP_SECONDS / 2))) {
-      signalGroup(child, 'SIGKILL');
+  }
+
+  private async endGroup(leader: ReaderChild): Promise<void> {
+    if (signalGroup(leader, 'SIGTERM') && !(await this.happens(NEVER, STOP_STEP_SECONDS / 2))) {
+      signalGroup(leader, 'SIGKILL');
     }
-    clearInterval(alive);
-    // One that is stuck for ever must not hold this process back.
-    if (child.connected) child.disconnect();
-    child.unref();
   }
 
   private expectSign(withinSeconds: number): void {
     this.after(withinSeconds, () => {
-      this.parts.onFailure('hung', `the driver has not answered for ${withinSeconds} s`);
+      const silent = `the driver has not answered for ${withinSeconds} s`;
+      const pciBusId = this.blame();
+      this.parts.onFailure('hung', pciBusId === undefined ? silent : `${silent}, asked for GPU ${pciBusId}`);
       this.end();
     });
+  }
+
+  /** Leaves the GPU out that the stuck reader touches. @returns its PCI address, where that is known */
+  private blame(): string | undefined {
+    const { clock, touchedGpu: touched = touchedGpu } = this.parts;
+    const pciBusId = this.pid === undefined ? undefined : touched(this.pid);
+    this.leftOut.blame(pciBusId, clock.monotonicSeconds());
+    return pciBusId;
   }
 
   /** Gently first: by word, by SIGTERM, by SIGKILL, and then it is left alone. */
@@ -178,7 +224,7 @@ export class ReaderProcess {
     });
   }
 
-  private ended(child: ChildProcess, how: string): void {
+  private ended(child: ReaderChild, how: string): void {
     if (this.child !== child) return;
     this.child = undefined;
     this.endLeftovers(child);
@@ -187,9 +233,13 @@ export class ReaderProcess {
   }
 
   /** A group in which somebody lives keeps its number; one that is empty may soon be somebody else's. */
-  private endLeftovers(child: ChildProcess): void {
+  private endLeftovers(child: ReaderChild): void {
     if (!signalGroup(child, 'SIGTERM')) return;
-    this.parts.clock.after(this.parts.timing.gentleSeconds * 1000, () => signalGroup(child, 'SIGKILL'));
+    this.leftover = child;
+    this.parts.clock.after(this.parts.timing.gentleSeconds * 1000, () => {
+      if (this.leftover === child) this.leftover = undefined;
+      signalGroup(child, 'SIGKILL');
+    });
   }
 
   private failedToRun(how: string): void {
@@ -226,7 +276,7 @@ export class ReaderProcess {
 }
 
 /** Sends a signal to what a reader started and left behind: it leads a process group of its own. */
-function signalGroup({ pid }: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): boolean {
+function signalGroup({ pid }: ReaderChild, signal: 'SIGTERM' | 'SIGKILL'): boolean {
   if (pid === undefined) return false;
   try {
     return process.kill(-pid, signal);

@@ -115,13 +115,25 @@ describe('SampleWindows', () => {
     expect(scrape('one').utilization?.samples).toBe(2);
   });
 
-  it('knows nothing of a GPU without samples, one that was forgotten, and a client that never advanced', () => {
+  it('knows nothing of a GPU without samples, and for a client that never advanced', () => {
     const { arrive, scrape, samples } = windows();
     arrive(use(1001, 1));
     expect(scrape('one', 'GPU-other')).toEqual({});
     expect(samples.statistics('never', 'GPU-a')).toEqual({});
-    samples.forget('GPU-a');
-    expect(scrape('two')).toEqual({});
+  });
+
+  it('forgets a GPU that has given no sample for as long as one is kept', () => {
+    const { arrive, samples } = windows();
+    arrive(use(1001, 1));
+    const goneSeconds = 1001 + 180;
+    samples.add([]);
+    arrive({ ...use(goneSeconds, 1), uuid: 'GPU-other' });
+    samples.forgetOld();
+    expect(samples.size).toBe(2);
+    arrive({ ...use(goneSeconds + 1, 1), uuid: 'GPU-other' });
+    samples.forgetOld();
+    expect(samples.size).toBe(1);
+    expect(samples.recent('GPU-other', 60).utilization?.samples).toBe(2);
   });
 
   it('forgets the client seen longest ago of more than 64', () => {

@@ -55,9 +55,17 @@ export class SampleWindows {
     }
   }
 
-  /** Drops the samples of a GPU that is gone. */
-  forget(uuid: string): void {
-    this.gpus.delete(uuid);
+  /** Drops what is in no window any more, of GPUs that give no samples: gone, asleep or down. */
+  forgetOld(): void {
+    const sinceSeconds = this.now() - this.keepSeconds;
+    for (const [uuid, rings] of this.gpus) {
+      if (SAMPLE_KINDS.every((kind) => rings[kind].newestSeconds < sinceSeconds)) this.gpus.delete(uuid);
+    }
+  }
+
+  /** GPUs of which samples are kept. */
+  get size(): number {
+    return this.gpus.size;
   }
 
   /**
@@ -137,6 +145,11 @@ class SampleRing {
 
   constructor(capacity: number) {
     this.capacity = capacity;
+  }
+
+  /** When the last one came in; -Infinity while there is none. */
+  get newestSeconds(): number {
+    return this.size === 0 ? -Infinity : (this.arrivedSeconds[this.indexBack(1)] ?? -Infinity);
   }
 
   /** @returns whether it was new */

@@ -90,6 +90,16 @@ describe('figures', () => {
     expect(figure((await readOne(files)).gpu, series)).toBe(value);
   });
 
+  it('of 0 C are of a sensor that is not there, and nothing is told of it', async () => {
+    const { gpu, unparsed } = await readOne({
+      'hwmon/hwmon3/temp3_label': 'mem',
+      'hwmon/hwmon3/temp3_input': '0',
+      'hwmon/hwmon3/temp3_crit': '105000',
+    });
+    expect(gpu?.points.filter(({ metric }) => metric.startsWith('gpu_temperature'))).toEqual([]);
+    expect(unparsed).toEqual([]);
+  });
+
   it('that make no sense are told of', async () => {
     const { unparsed } = await readOne({
       gpu_busy_percent: '65535',

@@ -10,8 +10,8 @@ import {
   type GpuSample,
   type PciGpu,
 } from '../../reading.ts';
+import { IdleRests } from '../idle-rests.ts';
 import { AmdgpuProcesses } from './amdgpu-processes.ts';
-import { CardRests } from './card-rests.ts';
 import { findCards, type Card } from './find-cards.ts';
 import { rarelyRead, type RarelyReadFiles } from './rarely-read.ts';
 import { sampleCard, type CardReading, type SampleFiles } from './read-card.ts';
@@ -41,8 +41,9 @@ const SCAN_SECONDS = 10;
  * AMD's GPUs by the files of their kernel driver: no library, no program, no privilege.
  *
  * A card that the kernel has put to sleep is left alone, and so is, for a minute, one that it may put to sleep
- * (`powerManaged`) and that has nothing to do: our reads each second would keep it awake for ever. Meanwhile it is up,
- * has its facts and no figures; see `CardRests`.
+ * (`powerManaged`) and that has nothing to do: every read of a sensor wakes a card, and puts its sleep off by the 5 s that
+ * amdgpu sets (`pm_runtime_mark_last_busy` in amdgpu_pm.c, `pm_runtime_set_autosuspend_delay` where it takes a card on). Meanwhile it is up,
+ * has its facts and no figures; see `IdleRests`.
  */
 export function createAmdgpuBackend({
   sysfsRoot = '/sys',
@@ -73,7 +74,7 @@ class AmdgpuBackend implements GpuBackend {
   readonly name = 'amdgpu';
   private readonly parts: Required<AmdgpuBackendParts>;
   private readonly processes: AmdgpuProcesses;
-  private readonly rests: CardRests;
+  private readonly rests: IdleRests;
   private readonly known = new Map<string, KnownCard>();
   /** By the folder of the device. */
   private readonly files = new Map<string, RarelyReadFiles>();
@@ -83,7 +84,7 @@ class AmdgpuBackend implements GpuBackend {
   constructor(parts: Required<AmdgpuBackendParts>) {
     this.parts = parts;
     this.processes = new AmdgpuProcesses(parts);
-    this.rests = new CardRests(parts.nowSeconds);
+    this.rests = new IdleRests(parts.nowSeconds);
   }
 
   read(pci: readonly PciGpu[]): Promise<BackendReading> {

@@ -111,6 +111,10 @@ withCaptures(`captures of AMD GPUs${files.length > 0 ? '' : ` (${capturesReason}
     }
   });
 
+  it.each(cards)('%s has nothing that was not understood', (source) => {
+    expect(read(source).unparsed).toEqual([]);
+  });
+
   it.each(cards)('%s reads the same by the folder of its card and by that of the device', (source) => {
     const card = readdirSync(capture(source)).find((name) => /^card\d+$/.test(name)) ?? '';
     const whole = readingLines(read(source));

@@ -89,8 +89,8 @@ const PCIE_GENERATIONS: Readonly<Record<string, number>> = {
  * Reads all figures of a card that is awake. The folder of hwmon is looked up by its parent, for its number changes.
  *
  * Zeros that mean "unknown" are no figures (device-metrics-exporter#281, #353: 0 W and 0 C on consumer cards and APUs):
- * a temperature of exactly 0 C is that of a sensor that is not there (a RX 5500 XT has one for its memory), and a GPU that
- * is awake draws power. Both count as not understood.
+ * a temperature of exactly 0 C is that of a sensor that is not there (a RX 5500 XT says so of its memory for as long as it
+ * lives, so that nothing is told of it), and a GPU that is awake draws power: 0 W counts as not understood.
  */
 export function readCard(files: DeviceFiles, card: Card): CardReading {
   const points = new GpuPoints();
@@ -167,10 +167,7 @@ function putTemperatures(points: GpuPoints, hwmon: CardFiles): void {
     if (sensor === undefined) continue;
     const millidegrees = hwmon.integer(`${input}_input`);
     const field = hwmon.field(`${input}_input`);
-    if (millidegrees === 0) {
-      points.refuse(field, '0');
-      continue;
-    }
+    if (millidegrees === 0) continue;
     if (millidegrees !== undefined) {
       points.put('gpu_temperature_celsius', millidegrees / 1000, field, { sensor });
     }

@@ -8,10 +8,10 @@ import type {
   PciGpu,
   UnsupportedReading,
 } from '../../reading.ts';
+import type { IdleRests } from '../idle-rests.ts';
 import type { KnownApus, ProcessView } from './amdgpu-processes.ts';
 import { awakeCardFacts, sleepingCardFacts, type CardFacts } from './card-facts.ts';
 import { cardUuids } from './card-identity.ts';
-import type { CardRests } from './card-rests.ts';
 import type { Card } from './find-cards.ts';
 import { readCard, type CardReading } from './read-card.ts';
 
@@ -36,7 +36,7 @@ export interface ReadCardsParts {
   readonly cards: readonly Card[];
   /** What the bus knows of them, by PCI address. */
   readonly onBus: ReadonlyMap<string, PciGpu>;
-  readonly rests: CardRests;
+  readonly rests: IdleRests;
   /** Cards seen before, by PCI address; added to. */
   readonly known: Map<string, KnownCard>;
 }

@@ -2,7 +2,7 @@ import path from 'node:path';
 
 import { findEntries, findText, hostFiles, type DeviceFiles } from '../../pci/device-files.ts';
 import { BackendError, type BackendReading } from '../../reading.ts';
-import { CardRests } from './card-rests.ts';
+import { IdleRests } from '../idle-rests.ts';
 import { findCard, findCards, findCardsIn, type Card } from './find-cards.ts';
 import { assemble, readCards } from './read-cards.ts';
 
@@ -24,7 +24,7 @@ export function readSysfsTree(folder: string, files: DeviceFiles = hostFiles): B
     filesOf: () => files,
     cards,
     onBus: new Map(),
-    rests: new CardRests(() => 0),
+    rests: new IdleRests(() => 0),
     known: new Map(),
   });
   return assemble(found, undefined, version);

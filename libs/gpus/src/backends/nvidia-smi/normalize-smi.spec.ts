@@ -33,6 +33,22 @@ describe('what a GPU of that name and state is', () => {
     expect(unified(gpu(`<product_name>${name}</product_name>${memory}`))).toBe(expected);
   });
 
+  it.each([
+    ['No', 'No', 0],
+    ['No', 'N/A', 0],
+    ['Yes', 'No', 1],
+    ['Yes', 'N/A', 1],
+    ['No', 'Yes', 4],
+    ['Yes', 'Yes', 4],
+    ['N/A', 'N/A', undefined],
+    ['Requested functionality has been deprecated', 'Requested functionality has been deprecated', undefined],
+  ])('reset required %s, drain and reset recommended %s: recovery action %s', (reset, drain, expected) => {
+    const status = `<gpu_reset_status><reset_required>${reset}</reset_required><drain_and_reset_recommended>${drain}</drain_and_reset_recommended></gpu_reset_status>`;
+    const found = readSmi(gpu(`<performance_state>P0</performance_state>${status}`)).gpus[0];
+    expect(found?.condition).toBe('up');
+    expect(found?.points.find(({ metric }) => metric === 'gpu_recovery_action')?.value).toBe(expected);
+  });
+
   const nothing = '<utilization><gpu_util>N/A</gpu_util></utilization>';
   it.each([
     ['says nothing at all', nothing, 'up'],

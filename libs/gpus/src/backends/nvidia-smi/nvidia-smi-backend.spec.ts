@@ -368,6 +368,170 @@ describe('a GPU that sleeps', () => {
   });
 });
 
+describe('GPUs that may sleep', () => {
+  const REST_SECONDS = 60;
+  const HOUR_SECONDS = 3600;
+  const gpuXml = (bus: string, utilization: string, processes: string): string =>
+    `<gpu id="00000000:${bus}:00.0"><uuid>GPU-${bus}</uuid><product_name>RTX</product_name><utilization><gpu_util>${utilization}</gpu_util></utilization>${processes}</gpu>`;
+  const NO_PROCESSES = '<processes></processes>';
+  const ONE_PROCESS =
+    '<processes><process_info><pid>5</pid><type>C</type><used_memory>1 MiB</used_memory></process_info></processes>';
+  const idle = gpuXml('3b', '0 %', NO_PROCESSES);
+  const pci: PciGpu = { pciBusId: '0000:3b:00.0', vendor: 'nvidia', suspended: false, powerManaged: true };
+  const asleep: PciGpu = { ...pci, suspended: true };
+  const other: PciGpu = { ...pci, pciBusId: '0000:af:00.0' };
+
+  let fake: FakeSmi;
+  beforeEach(() => (fake = new FakeSmi('other-smi')));
+  afterEach(() => fake.remove());
+
+  function host(...gpus: readonly string[]) {
+    fake.becomes('cat "$OUT/gpus.xml"', {
+      'gpus.xml': `<nvidia_smi_log><driver_version>580.1</driver_version>${gpus.join('')}</nvidia_smi_log>`,
+    });
+    let nowSeconds = 0;
+    const backend = createNvidiaSmiBackend({ program: fake.program, nowSeconds: () => nowSeconds });
+    const at = async (seconds: number, ...bus: readonly PciGpu[]) => {
+      nowSeconds = seconds;
+      const runsBefore = fake.runs().length;
+      const reading = await backend.read(bus, never);
+      return { reading, isRun: fake.runs().length > runsBefore };
+    };
+    return { at, isRun: async (...call: Parameters<typeof at>) => (await at(...call)).isRun };
+  }
+
+  it('and are idle are left alone for a minute, up and without figures', async () => {
+    const { at } = host(idle);
+    const first = await at(0, pci);
+    expect(first.reading.gpus[0]?.points).not.toEqual([]);
+    for (const seconds of [5, REST_SECONDS - 1]) {
+      expect(await at(seconds, pci)).toEqual({
+        isRun: false,
+        reading: {
+          backend: 'nvidia-smi',
+          driverVersion: '580.1',
+          gpus: [
+            { gpu: '0', uuid: 'GPU-3b', condition: 'up', facts: first.reading.gpus[0]?.facts, points: [] },
+          ],
+          unparsed: [],
+          unsupported: [],
+        },
+      });
+    }
+    const again = await at(REST_SECONDS, pci);
+    expect([again.isRun, again.reading.gpus[0]?.points.length]).toEqual([
+      true,
+      first.reading.gpus[0]?.points.length,
+    ]);
+  });
+
+  it('and do not in that minute are not left alone again for an hour', async () => {
+    const { isRun } = host(idle);
+    expect([await isRun(0, pci), await isRun(5, pci), await isRun(60, pci)]).toEqual([true, false, true]);
+    expect([await isRun(65, pci), await isRun(60 + HOUR_SECONDS - 1, pci)]).toEqual([true, true]);
+    expect([await isRun(60 + HOUR_SECONDS, pci), await isRun(65 + HOUR_SECONDS, pci)]).toEqual([true, false]);
+  });
+
+  it('and did are read at once when somebody wakes them, and left alone again when they are idle', async () => {
+    const { at, isRun } = host(idle);
+    await at(0, pci);
+    const sleeping = await at(10, asleep);
+    expect([sleeping.isRun, sleeping.reading.gpus[0]?.condition]).toEqual([false, 'suspended']);
+    expect([await isRun(15, pci), await isRun(20, pci)]).toEqual([true, false]);
+  });
+
+  it('and of which one did are left alone again without an hour between', async () => {
+    const { isRun } = host(idle, gpuXml('af', '0 %', NO_PROCESSES));
+    await isRun(0, pci, other);
+    expect([await isRun(10, asleep, other), await isRun(100, asleep, other)]).toEqual([false, false]);
+    expect([await isRun(105, pci, other), await isRun(110, pci, other)]).toEqual([true, false]);
+  });
+
+  it.each<[string, readonly string[], readonly PciGpu[]]>([
+    ['works', [gpuXml('3b', '1 %', NO_PROCESSES)], [pci]],
+    ['has a process', [gpuXml('3b', '0 %', ONE_PROCESS)], [pci]],
+    ['does not tell its processes', [gpuXml('3b', '0 %', '<processes>N/A</processes>')], [pci]],
+    ['may not sleep', [idle], [{ ...pci, powerManaged: false }]],
+    ['is one of which nobody knows', [idle], []],
+    ['has one beside it that works', [idle, gpuXml('af', '1 %', NO_PROCESSES)], [pci, other]],
+    [
+      'has one beside it that may not sleep',
+      [idle, gpuXml('af', '0 %', NO_PROCESSES)],
+      [pci, { ...other, powerManaged: false }],
+    ],
+    ['has one beside it that is lost', [idle, gpuXml('af', 'GPU is lost', NO_PROCESSES)], [pci, other]],
+  ])('are read on when one %s', async (_what, gpus, bus) => {
+    const { isRun } = host(...gpus);
+    expect([await isRun(0, ...bus), await isRun(5, ...bus)]).toEqual([true, true]);
+  });
+
+  it.each<[string, readonly PciGpu[]]>([
+    ['another is on the bus', [pci, other]],
+    ['the leave to sleep is taken back', [{ ...pci, powerManaged: false }]],
+    ['it is gone', []],
+  ])('are read again as soon as %s', async (_what, bus) => {
+    const { isRun } = host(idle);
+    expect([await isRun(0, pci), await isRun(5, pci), await isRun(10, ...bus)]).toEqual([true, false, true]);
+  });
+});
+
+describe('an nvidia-smi that an earlier gpu-reader left behind', () => {
+  const stat = (name: string, state: string, startTicks = 100): string =>
+    `700 (${name}) ${state} 1 650 650 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 ${startTicks} 0 0\n`;
+  let fake: FakeSmi;
+  let procRoot: string;
+  const put = (file: string, text: string): void => {
+    mkdirSync(path.dirname(path.join(procRoot, file)), { recursive: true });
+    writeFileSync(path.join(procRoot, file), text);
+  };
+  beforeEach(() => {
+    fake = new FakeSmi('nvidia-smi');
+    fake.becomes('cat "$OUT/good.xml"', good);
+    procRoot = path.join(fake.directory, 'proc');
+    put('meminfo', '');
+    put('self/stat', stat('nvidia-smi', 'D'));
+  });
+  afterEach(() => fake.remove());
+
+  it('stuck in the driver keeps another from being started, for as long as it lives', async () => {
+    put('700/stat', stat('nvidia-smi', 'D'));
+    const backend = createNvidiaSmiBackend({ program: fake.program, procRoot });
+    const error = await failure(backend.read([], never));
+    expect(error.reason).toBe('hung');
+    expect(error.message).toContain('process 700');
+    put('700/stat', stat('nvidia-smi', 'R'));
+    expect((await failure(backend.read([], never))).reason).toBe('hung');
+    expect(fake.runs()).toHaveLength(0);
+    rmSync(path.join(procRoot, '700'), { recursive: true });
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+  });
+
+  it.each([
+    ['has ended, and is a zombie', stat('nvidia-smi', 'Z')],
+    ['has ended, and another process has its number', stat('nvidia-smi', 'D', 200)],
+  ])('and that %s keeps none from being started', async (_what, later) => {
+    put('700/stat', stat('nvidia-smi', 'D'));
+    const backend = createNvidiaSmiBackend({ program: fake.program, procRoot });
+    await failure(backend.read([], never));
+    put('700/stat', later);
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+  });
+
+  it.each<[string, Readonly<Record<string, string>>]>([
+    ['is not stuck', { '700/stat': stat('nvidia-smi', 'S') }],
+    ['is another program', { '700/stat': stat('nvidia-smj', 'D') }],
+    [
+      'was started by somebody who is there',
+      { '700/stat': stat('nvidia-smi', 'D'), '650/stat': '650 (bash) S' },
+    ],
+    ['cannot be read', { '700/stat': '700 (nvidia-smi' }],
+  ])('and that %s keeps none from being started', async (_what, files) => {
+    for (const [file, text] of Object.entries(files)) put(file, text);
+    const backend = createNvidiaSmiBackend({ program: fake.program, procRoot });
+    expect((await backend.read([], never)).gpus).toHaveLength(1);
+  });
+});
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

@@ -6,6 +6,7 @@ import {
   type PciGpu,
 } from '../../reading.ts';
 import { readMemInfo } from '../../unified-memory.ts';
+import { IdleRests } from '../idle-rests.ts';
 import { normalizeSmi } from './normalize-smi.ts';
 import { createSmiRun } from './run-nvidia-smi.ts';
 
@@ -16,26 +17,46 @@ export interface NvidiaSmiOptions {
   readonly procRoot?: string;
   /** For how long an nvidia-smi that was told to end may live before it is abandoned. */
   readonly graceSeconds?: number;
+  /** Monotonic. */
+  readonly nowSeconds?: () => number;
 }
+
+/** All GPUs are read by one run, and rest together. */
+const ALL = 'all';
 
 /**
  * NVIDIA GPUs through `nvidia-smi -q -x`. The program touches every GPU, whichever one it is asked for, and so wakes
  * those that sleep: it is not run while one does.
+ *
+ * Nor is it run for a minute when all GPUs may be put to sleep (`powerManaged`) and have neither process nor load, so that
+ * they can fall asleep; see `IdleRests`. Meanwhile they are up, have their facts, and no figures. That ends early when one
+ * of them slept meanwhile and is awake again, or there are other GPUs than those.
  */
 export function createNvidiaSmiBackend({
   program = 'nvidia-smi',
   procRoot = '/proc',
   graceSeconds = 2,
+  nowSeconds = () => performance.now() / 1000,
 }: NvidiaSmiOptions = {}): GpuBackend {
-  const run = createSmiRun({ program, graceSeconds });
+  const run = createSmiRun({ program, procRoot, graceSeconds });
+  const rests = new IdleRests(nowSeconds);
+  /** As last read, without figures. */
+  let idle: readonly GpuReading[] = [];
   /** By PCI address, as last read; also of those that are gone since, which may come back. */
   let known = new Map<string, GpuReading>();
+  /** What a reading without a run says of the driver. */
+  let unread: Omit<BackendReading, 'gpus'> = { backend: 'nvidia-smi', unparsed: [], unsupported: [] };
 
   return {
     name: 'nvidia-smi',
     async read(pci, signal) {
       const nvidia = pci.filter(({ vendor }) => vendor === 'nvidia');
-      if (nvidia.some(({ suspended }) => suspended)) return suspendedReading(nvidia, known);
+      if (nvidia.some(({ suspended }) => suspended)) {
+        rests.fellAsleep(ALL);
+        return { ...unread, ...suspendedReading(nvidia, known) };
+      }
+      if (!maySleep(idle, nvidia)) rests.end(ALL);
+      if (rests.isResting(ALL)) return { ...unread, gpus: idle };
 
       const { log, badGpus } = await run.read(signal);
       const reading = normalizeSmi(log, { meminfo: () => readMemInfo(procRoot), badGpus });
@@ -47,10 +68,30 @@ export function createNvidiaSmiBackend({
       }
       const gpus = reading.gpus.map((gpu) => recognize(gpu, known));
       known = new Map([...known, ...byAddress(gpus)]);
+      idle = gpus.map(({ gpu, uuid, facts }) => ({ gpu, uuid, condition: 'up', facts, points: [] }));
+      if (gpus.every(isIdle) && maySleep(idle, nvidia)) rests.begin(ALL);
+      const { driverVersion } = reading;
+      if (driverVersion !== undefined) unread = { ...unread, driverVersion };
       return { ...reading, gpus };
     },
     close: () => run.end(),
   };
+}
+
+/** No process and no load; one that is split has no load to tell. */
+function isIdle({ condition, processes, points }: GpuReading): boolean {
+  const utilization = points.find(({ metric }) => metric === 'gpu_utilization_ratio')?.value ?? 0;
+  return condition === 'up' && processes?.length === 0 && utilization === 0;
+}
+
+/** Whether these GPUs are all that there are on the bus, and the kernel may put each to sleep. */
+function maySleep(gpus: readonly GpuReading[], onBus: readonly PciGpu[]): boolean {
+  const managed = onBus.filter(({ powerManaged }) => powerManaged === true).map(({ pciBusId }) => pciBusId);
+  return (
+    managed.length === onBus.length &&
+    managed.length === gpus.length &&
+    gpus.every(({ facts }) => facts.pciBusId !== undefined && managed.includes(facts.pciBusId))
+  );
 }
 
 /** A GPU of which there is only the address keeps the identity that it had before. */
@@ -67,7 +108,10 @@ function byAddress(gpus: readonly GpuReading[]): Map<string, GpuReading> {
 }
 
 /** Those that sleep, as such. The others are there by the kernel's word, and have no figures meanwhile. */
-function suspendedReading(nvidia: readonly PciGpu[], known: ReadonlyMap<string, GpuReading>): BackendReading {
+function suspendedReading(
+  nvidia: readonly PciGpu[],
+  known: ReadonlyMap<string, GpuReading>,
+): Pick<BackendReading, 'gpus' | 'unsupported'> {
   const addresses = nvidia.map(({ pciBusId }) => pciBusId).sort();
   const gpus = nvidia.map(({ pciBusId, suspended }): GpuReading => {
     const before = known.get(pciBusId);
@@ -81,9 +125,7 @@ function suspendedReading(nvidia: readonly PciGpu[], known: ReadonlyMap<string, 
   });
   const unread = nvidia.some(({ suspended }) => !suspended);
   return {
-    backend: 'nvidia-smi',
     gpus,
-    unparsed: [],
     unsupported: unread ? [{ field: 'nvidia-smi', why: 'not_supported' }] : [],
   };
 }

@@ -11,6 +11,7 @@ import type { BadGpu } from './normalize-smi.ts';
 import { MAX_OUTPUT_BYTES, parseSmiXml, smiLog } from './parse-smi-xml.ts';
 import type { SmiElement } from './smi-element.ts';
 import { badGpusIn, smiFailure, type SmiEnd } from './smi-failure.ts';
+import { findStuckProcesses, isAlive, type StuckProcess } from './stuck-processes.ts';
 
 /** What a run of nvidia-smi gave. */
 export interface SmiOutput {
@@ -23,7 +24,8 @@ export interface SmiOutput {
 export interface SmiRun {
   /**
    * One output. When `signal` aborts, the program is told to end.
-   * @throws BackendError `timeout` when it ended so; `hung` when it did not, and at once for as long as it lives
+   * @throws BackendError `timeout` when it ended so; `hung` when it did not, and at once for as long as it lives, or one
+   *   that an earlier gpu-reader left behind
    */
   read(signal: AbortSignal): Promise<SmiOutput>;
   /** Tells the program to end, if it runs; there is no further run. */
@@ -33,6 +35,7 @@ export interface SmiRun {
 export interface SmiRunParts {
   /** A name to look for in PATH, or a path. */
   readonly program: string;
+  readonly procRoot: string;
   /** For how long a program that was told to end may live before it is abandoned. */
   readonly graceSeconds: number;
 }
@@ -42,9 +45,13 @@ export interface SmiRunParts {
  * a failure, though nvidia-smi warns on stderr and ends with code 2 when one GPU of eight is bad; it reads at most 1 MiB
  * and has neither a deadline nor a handle to what it started. So its child is watched from here, and after its first
  * failure the program is run directly, for as long as this process lives.
+ *
+ * None is started beside one that is stuck in the driver, be it of this process or of a gpu-reader before it.
  */
-export function createSmiRun({ program, graceSeconds }: SmiRunParts): SmiRun {
+export function createSmiRun({ program, procRoot, graceSeconds }: SmiRunParts): SmiRun {
   let living: ChildProcess | undefined;
+  /** Undefined before the first run. */
+  let leftBehind: readonly StuckProcess[] | undefined;
   let ended = false;
   let direct = path.basename(program) !== 'nvidia-smi';
 
@@ -95,6 +102,10 @@ export function createSmiRun({ program, graceSeconds }: SmiRunParts): SmiRun {
   return {
     async read(signal) {
       if (living !== undefined) throw hung(program);
+      leftBehind =
+        leftBehind?.filter((stuck) => isAlive(procRoot, stuck)) ?? findStuckProcesses(procRoot, program);
+      const [stuck] = leftBehind;
+      if (stuck !== undefined) throw hungBefore(program, stuck);
       if (signal.aborted || ended) throw timeout(program);
       if (!direct) {
         const outcome = await supervise<PackageOutcome>((done) => runPackage(program, done), signal);
@@ -195,5 +206,12 @@ function hung(program: string): BackendError {
   return new BackendError(
     'hung',
     `${program} -q -x does not end though it was told to, and no second one is started: a GPU is stuck in the driver, see dmesg`,
+  );
+}
+
+function hungBefore(program: string, { pid }: StuckProcess): BackendError {
+  return new BackendError(
+    'hung',
+    `a ${program} that was started earlier (process ${pid}) is stuck in the driver, and no second one is started: see dmesg`,
   );
 }

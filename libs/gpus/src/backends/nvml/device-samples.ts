@@ -13,6 +13,11 @@ const BUFFERED_SECONDS = 1;
 const HISTORY_MICROSECONDS = 1_000_000n;
 /** A time further from now than this is no time (NVML's clock is that of the CPU). */
 const PLAUSIBLE_SECONDS = 60;
+/**
+ * Samples so far ahead of now are of before the clock was set back, where the driver's clock was known to be ours. (What is
+ * newest in a buffer is younger than this.)
+ */
+const AHEAD_SECONDS = 2;
 /** Bound on what one call takes; drivers keep about a hundred. */
 const MAX_SAMPLES = 4096;
 
@@ -23,6 +28,8 @@ interface Series {
   readonly metric: 'gpu_utilization_ratio' | 'gpu_power_watts';
   room: number;
   seenMicroseconds: bigint;
+  /** A newest sample was of about the time at which it was fetched. */
+  isOurClock: boolean;
   /** Monotonic. */
   askedSeconds: number;
 }
@@ -51,6 +58,7 @@ export class DeviceSamples {
     return this.series.flatMap((series) => {
       if (isSplit && series.kind === 'utilization') return [];
       if (nowSeconds - series.askedSeconds < BUFFERED_SECONDS) return [];
+      forgetFuture(series, unixSeconds);
       const fetched = this.fetch(series, unixSeconds);
       if (fetched === undefined) return this.poll(series, unixSeconds);
       series.askedSeconds = nowSeconds;
@@ -114,8 +122,9 @@ export class DeviceSamples {
       const microseconds = samples.readBigUInt64LE(at);
       // Rows of a buffer that is not full yet have no time.
       if (microseconds === 0n || microseconds <= before) continue;
-      if (microseconds > series.seenMicroseconds) series.seenMicroseconds = microseconds;
       const sampledSeconds = u64At(samples, at) / 1e6;
+      if (series.isOurClock && sampledSeconds > unixSeconds + AHEAD_SECONDS) continue;
+      if (microseconds > series.seenMicroseconds) series.seenMicroseconds = microseconds;
       const isPlausible = Math.abs(unixSeconds - sampledSeconds) <= PLAUSIBLE_SECONDS;
       if (isPlausible && microseconds <= oldest) continue;
       const value = decodeValue(samples, at + 8, type);
@@ -123,6 +132,8 @@ export class DeviceSamples {
         ...this.sample(series, value, 'nvmlDeviceGetSamples', isPlausible ? sampledSeconds : unixSeconds),
       );
     }
+    const newestSeconds = Number(series.seenMicroseconds) / 1e6;
+    series.isOurClock ||= Math.abs(newestSeconds - unixSeconds) <= AHEAD_SECONDS;
     return taken;
   }
 
@@ -151,6 +162,12 @@ export class DeviceSamples {
   }
 }
 
-function unasked(): Pick<Series, 'room' | 'seenMicroseconds' | 'askedSeconds'> {
-  return { room: 0, seenMicroseconds: 0n, askedSeconds: -Infinity };
+function unasked(): Pick<Series, 'room' | 'seenMicroseconds' | 'isOurClock' | 'askedSeconds'> {
+  return { room: 0, seenMicroseconds: 0n, isOurClock: false, askedSeconds: -Infinity };
+}
+
+/** Or after the clock was set back none would be new until it is what it was. */
+function forgetFuture(series: Series, unixSeconds: number): void {
+  const seenSeconds = Number(series.seenMicroseconds) / 1e6;
+  if (series.isOurClock && seenSeconds > unixSeconds + AHEAD_SECONDS) series.seenMicroseconds = 0n;
 }

@@ -36,8 +36,9 @@ export class Gpm {
     this.calls = calls;
   }
 
-  /** Activity of the whole device since the last call; nothing in the first. */
+  /** Activity of the whole device since the last call; nothing in the first, nor in the first after it was split. */
   putDevice(points: GpuPoints): void {
+    for (const instance of this.last.keys()) if (instance !== undefined) this.forget(instance);
     if (!this.isSupported()) return;
     const values = this.since(undefined, Object.keys(GPM_METRICS).map(Number));
     for (const [id, percent] of values) {
@@ -48,10 +49,10 @@ export class Gpm {
 
   /** The same of each GPU instance of a device that is split, which has no other sign of its load. */
   putInstances(points: GpuPoints, instances: readonly number[]): void {
-    if (!this.isSupported()) return;
     for (const instance of this.last.keys()) {
-      if (instance !== undefined && !instances.includes(instance)) this.forget(instance);
+      if (instance === undefined || !instances.includes(instance)) this.forget(instance);
     }
+    if (!this.isSupported()) return;
     for (const instance of instances) {
       const percent = this.since(instance, [SM_ACTIVE]).get(SM_ACTIVE);
       const ratio = percent === undefined ? undefined : percent / 100;
@@ -95,7 +96,7 @@ export class Gpm {
       const code =
         instance === undefined
           ? this.calls.call('nvmlGpmSampleGet', '', sample)
-          : this.calls.call('nvmlGpmMigSampleGet', '', instance, sample);
+          : this.calls.call('nvmlGpmMigSampleGet', String(instance), instance, sample);
       taken = code === SUCCESS;
     } finally {
       if (!taken) this.free(sample);

@@ -25,7 +25,8 @@ export function findMigDevices(library: NvmlLibrary, calls: DeviceCalls, now: ()
   return Array.from({ length: count }, (_, index) => {
     const out = Buffer.alloc(8);
     // The indices have holes.
-    if (calls.call('nvmlDeviceGetMigDeviceHandleByIndex', '', index, out) !== SUCCESS) return undefined;
+    const code = calls.call('nvmlDeviceGetMigDeviceHandleByIndex', String(index), index, out);
+    if (code !== SUCCESS) return undefined;
     const mig = new DeviceCalls(library, out.readBigUInt64LE(0), now);
     const gpuInstance = mig.uint('nvmlDeviceGetGpuInstanceId');
     const computeInstance = mig.uint('nvmlDeviceGetComputeInstanceId');

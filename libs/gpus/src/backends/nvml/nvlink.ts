@@ -27,8 +27,18 @@ export function nvlinkFields(links: number): FieldQuery[] {
   return Array.from({ length: links }, (_, link) => ids.map((id) => fieldQuery(id, link))).flat();
 }
 
-/** State, traffic and errors of each link. */
-export function putNvlinks({ calls, points, fields }: DeviceParts, links: number): void {
+/**
+ * By which field each counter of a link is read, once that had a value. The two do not count the same: in place of one
+ * that fails once, the other would look like a counter that began anew.
+ */
+export type NvlinkSources = Map<string, number>;
+
+/** State, traffic and errors of each link. @param sources of this device, which it adds to */
+export function putNvlinks(
+  { calls, points, fields }: DeviceParts,
+  links: number,
+  sources: NvlinkSources,
+): void {
   for (let link = 0; link < links; link++) {
     const label = { link: String(link) };
     points.put(
@@ -38,10 +48,13 @@ export function putNvlinks({ calls, points, fields }: DeviceParts, links: number
       label,
     );
     for (const [metric, bytes, kibibytes] of TRAFFIC) {
-      const inKibibytes = fields(kibibytes, link);
-      const scaled = inKibibytes === undefined ? undefined : inKibibytes * 1024;
-      const inBytes = fields(bytes, link);
-      points.put(metric, inBytes ?? scaled, fieldName(inBytes === undefined ? kibibytes : bytes), label);
+      const counter = `${metric}/${label.link}`;
+      const source = sources.get(counter) ?? [bytes, kibibytes].find((id) => fields(id, link) !== undefined);
+      if (source === undefined) continue;
+      sources.set(counter, source);
+      const value = fields(source, link);
+      const scaled = value === undefined || source === bytes ? value : value * 1024;
+      points.put(metric, scaled, fieldName(source), label);
     }
     for (const [kind, counter] of Object.entries(ERRORS)) {
       const errors = calls.ulonglong('nvmlDeviceGetNvLinkErrorCounter', link, counter);

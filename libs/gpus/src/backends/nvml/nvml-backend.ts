@@ -4,6 +4,7 @@ import {
   type GpuFacts,
   type GpuReading,
   type GpuSample,
+  type GpuTouches,
   type PciGpu,
   type UnparsedValue,
   type UnsupportedReading,
@@ -19,6 +20,8 @@ export interface NvmlOptions {
   readonly libraryPath?: string;
   /** Of the host, for the memory of GPUs that have none of their own. */
   readonly procRoot?: string;
+  /** Which GPU is touched, and which is not to be; none is left out without it. */
+  readonly touches?: GpuTouches;
   /** Monotonic seconds. */
   readonly now?: () => number;
   readonly unixNow?: () => number;
@@ -48,10 +51,14 @@ export const NEXT_REST_SECONDS = 3600;
 export function createNvmlBackend({
   libraryPath,
   procRoot = '/proc',
+  touches = { touching: () => undefined, isLeftOut: () => false, afterHang: false },
   now = () => performance.now() / 1000,
   unixNow = () => Date.now() / 1000,
 }: NvmlOptions = {}): GpuBackend {
-  return new NvmlBackend(() => NvmlSession.open({ libraryPath, procRoot, now, unixNow }), now, unixNow);
+  const { touching } = touches;
+  const open = (): Promise<NvmlSession> =>
+    NvmlSession.open({ libraryPath, procRoot, touching, now, unixNow });
+  return new NvmlBackend(open, touches, now, unixNow);
 }
 
 /** What a GPU was when it last answered. */
@@ -67,6 +74,7 @@ interface Rest {
 class NvmlBackend implements GpuBackend {
   readonly name = 'nvml';
   private readonly open: () => Promise<NvmlSession>;
+  private readonly touches: GpuTouches;
   private readonly now: () => number;
   private readonly unixNow: () => number;
   private session: NvmlSession | undefined;
@@ -78,8 +86,14 @@ class NvmlBackend implements GpuBackend {
   /** PCI addresses of those that slept at the last reading. */
   private asleep: ReadonlySet<string> = new Set();
 
-  constructor(open: () => Promise<NvmlSession>, now: () => number, unixNow: () => number) {
+  constructor(
+    open: () => Promise<NvmlSession>,
+    touches: GpuTouches,
+    now: () => number,
+    unixNow: () => number,
+  ) {
     this.open = open;
+    this.touches = touches;
     this.now = now;
     this.unixNow = unixNow;
   }
@@ -89,22 +103,28 @@ class NvmlBackend implements GpuBackend {
     const gpus = pci.filter(({ vendor }) => vendor === 'nvidia');
     const asleep = gpus.filter(({ suspended }) => suspended);
     this.asleep = new Set(asleep.map(({ pciBusId }) => pciBusId));
-    const sleeping = asleep.map((gpu) => this.suspended(gpu, gpus.indexOf(gpu)));
+    const hung = this.leftOut(gpus.filter(({ suspended }) => !suspended));
+    const untouched = [
+      ...asleep.map((gpu) => this.untouched(gpu, gpus.indexOf(gpu), 'suspended')),
+      ...hung.map((gpu) => this.untouched(gpu, gpus.indexOf(gpu), 'hung')),
+    ];
     if (gpus.length > 0 && asleep.length === gpus.length) {
       for (const { pciBusId } of asleep) this.rest?.asleep.add(pciBusId);
-      return this.reading(sleeping);
+      return this.reading(untouched);
     }
-    const resting = this.resting(gpus);
-    if (resting !== undefined) return this.reading(inOrder([...resting, ...sleeping]));
+    const resting = this.resting(gpus.filter((gpu) => !hung.includes(gpu)));
+    if (resting !== undefined) return this.reading(inOrder([...resting, ...untouched]));
 
     this.session ??= await this.open();
     const { session } = this;
     try {
-      return this.readAwake(session, gpus, sleeping);
+      return this.readAwake(session, gpus, untouched);
     } catch (error) {
       this.end();
       if (!(error instanceof SessionLost)) throw error;
       throw failure(sessionLossOf(error.code) ?? 'session_lost', error.message, error);
+    } finally {
+      this.touches.touching(undefined);
     }
   }
 
@@ -137,7 +157,7 @@ class NvmlBackend implements GpuBackend {
   private readAwake(
     session: NvmlSession,
     gpus: readonly PciGpu[],
-    sleeping: readonly GpuReading[],
+    untouched: readonly GpuReading[],
   ): BackendReading {
     const { driverVersion } = session.facts;
     const { libraryVersion } = session;
@@ -145,9 +165,13 @@ class NvmlBackend implements GpuBackend {
       ...(driverVersion === undefined ? {} : { driverVersion }),
       ...(libraryVersion === undefined ? {} : { libraryVersion }),
     };
-    const awake = gpus.map((gpu, position) => ({ gpu, position })).filter(({ gpu }) => !gpu.suspended);
-    const found = sleeping.length === 0 ? session.findAll() : session.findByPci(awake);
-    if (found.length === 0 && sleeping.length === 0) {
+    const leftAlone = new Set(untouched.map(({ facts }) => facts.pciBusId));
+    const awake = gpus
+      .map((gpu, position) => ({ gpu, position }))
+      .filter(({ gpu }) => !leftAlone.has(gpu.pciBusId));
+    const byAddress = untouched.length > 0 || (this.touches.afterHang && gpus.length >= session.count());
+    const found = byAddress ? session.findByPci(awake) : session.findAll(gpus);
+    if (found.length === 0 && untouched.length === 0) {
       throw failure('no_gpus', 'NVML lists no GPU');
     }
     const devices = found.flatMap((place) => ('device' in place ? [place.device] : []));
@@ -159,10 +183,11 @@ class NvmlBackend implements GpuBackend {
     const placesOnBus = found.length === gpus.length ? gpus : [];
     const lost = found.flatMap((place) => ('down' in place ? [this.down(place, placesOnBus, taken)] : []));
     const isIdle = answered.length === found.length && answered.every((device) => device.isIdle);
-    if (isIdle && this.now() >= this.noRestBeforeSeconds && this.maySleep(awake, devices))
+    const isWhole = !untouched.some(({ condition }) => condition === 'hung');
+    if (isIdle && isWhole && this.now() >= this.noRestBeforeSeconds && this.maySleep(awake, devices))
       this.beginRest(readings);
     return this.reading(
-      inOrder([...readings, ...lost, ...sleeping]),
+      inOrder([...readings, ...lost, ...untouched]),
       answered.flatMap(({ unparsed }) => unparsed),
       [...answered.flatMap(({ unsupported }) => unsupported), ...session.events.unsupported()],
     );
@@ -206,8 +231,18 @@ class NvmlBackend implements GpuBackend {
     if (facts.pciBusId !== undefined) this.identities.set(facts.pciBusId, { gpu, uuid, facts });
   }
 
-  private suspended({ pciBusId }: PciGpu, position: number): GpuReading {
-    return { ...this.identity(pciBusId, position), condition: 'suspended', points: [] };
+  /** None where it would be all of them: a driver that is stuck as a whole is asked until it answers. */
+  private leftOut(awake: readonly PciGpu[]): readonly PciGpu[] {
+    const leftOut = awake.filter(({ pciBusId }) => this.touches.isLeftOut(pciBusId));
+    return leftOut.length === awake.length ? [] : leftOut;
+  }
+
+  private untouched(
+    { pciBusId }: PciGpu,
+    position: number,
+    condition: Extract<GpuReading['condition'], 'suspended' | 'hung'>,
+  ): GpuReading {
+    return { ...this.identity(pciBusId, position), condition, points: [] };
   }
 
   private identity(pciBusId: string, position: number): Identity {
@@ -242,6 +277,7 @@ class NvmlBackend implements GpuBackend {
     const all: T[] = [];
     for (const device of session.openDevices) {
       if (device.pciBusId !== undefined && this.asleep.has(device.pciBusId)) continue;
+      this.touches.touching(device.pciBusId);
       try {
         all.push(...take(device));
       } catch (error) {
@@ -252,6 +288,7 @@ class NvmlBackend implements GpuBackend {
         }
       }
     }
+    this.touches.touching(undefined);
     return all;
   }
 

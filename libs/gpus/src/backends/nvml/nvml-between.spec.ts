@@ -85,6 +85,34 @@ withDriver('samples', (driver) => {
     ]);
   });
 
+  it.each([
+    ['an hour', 3600],
+    ['half a minute', 30],
+  ])('go on when the clock is set back by %s, without those of before that', async (_what, seconds) => {
+    const now = driver.clock.unixSeconds;
+    driver.clock.unixSeconds = now + seconds;
+    const before = [200 - 1000 * seconds, 50] as const;
+    const longBefore = [before[0] + 5000, 60] as const;
+    const backend = await start({ samples: { gpu: [before, longBefore], power: [] } });
+    expect(values(backend.sample?.())).toEqual([0.5]);
+    const after = (milliseconds: number, value: number): number[] => {
+      driver.host(hostOf([{ ...board, samples: { gpu: [before, [milliseconds, value]], power: [] } }]));
+      driver.clock.unixSeconds = Date.now() / 1000;
+      driver.clock.seconds += 1;
+      return values(backend.sample?.());
+    };
+    expect(after(200, 8)).toEqual([0.08]);
+    expect(after(-400, 9)).toEqual([0.09]);
+  });
+
+  it('go on with each new one when the clock is set back by a trifle', async () => {
+    const backend = await start({ samples: { gpu: [[100, 8]], power: [] } });
+    expect(values(backend.sample?.())).toEqual([0.08]);
+    driver.clock.unixSeconds -= 1.5;
+    driver.clock.seconds += 1;
+    expect(backend.sample?.()).toEqual([]);
+  });
+
   it('are polled at each call where the driver takes none', async () => {
     const backend = await start({ samples: undefined });
     for (let tenth = 0; tenth < 3; tenth++) {

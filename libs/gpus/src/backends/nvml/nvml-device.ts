@@ -15,7 +15,7 @@ import { FIELDS, readFields, type FieldQuery } from './field-values.ts';
 import { Gpm } from './gpm.ts';
 import { findMigDevices, putMigDevice, readMigMode, type MigDevice } from './mig.ts';
 import type { NvmlFunction, NvmlLibrary } from './nvml-library.ts';
-import { nvlinkFields, putNvlinks } from './nvlink.ts';
+import { nvlinkFields, putNvlinks, type NvlinkSources } from './nvlink.ts';
 import {
   DEVICE_FIELDS,
   measurePcieThroughput,
@@ -80,6 +80,7 @@ export class NvmlDevice {
   private statics: DeviceStatics;
   private staticsSeconds: number;
   private linkQueries: readonly FieldQuery[];
+  private readonly nvlinkSources: NvlinkSources = new Map();
   private seldomPoints: readonly GpuPoint[] = [];
   private seldomSeconds = -Infinity;
   private hasPcieCounters = true;
@@ -192,7 +193,7 @@ export class NvmlDevice {
     const points = new GpuPoints();
     const parts = { calls, points, fields: readFields(calls, this.linkQueries) };
     putReplays(parts);
-    putNvlinks(parts, this.statics.nvlinks);
+    putNvlinks(parts, this.statics.nvlinks, this.nvlinkSources);
     putEcc(parts);
     putBadMemory(parts);
     putFabric(parts);

@@ -1,5 +1,11 @@
 import { backendMends } from '../../mends.ts';
-import { BackendError, type BackendFailureReason, type GpuReading, type PciGpu } from '../../reading.ts';
+import {
+  BackendError,
+  type BackendFailureReason,
+  type GpuReading,
+  type GpuTouches,
+  type PciGpu,
+} from '../../reading.ts';
 import { GpuDown, SessionLost, textOf } from './device-calls.ts';
 import type { SessionFacts } from './device-statics.ts';
 import { NvmlDevice, type DeviceReading, type DeviceSurroundings } from './nvml-device.ts';
@@ -31,6 +37,7 @@ export type FoundDevice =
 export interface SessionParts {
   readonly libraryPath: string | undefined;
   readonly procRoot: string;
+  readonly touching: GpuTouches['touching'];
   /** Monotonic. */
   readonly now: () => number;
   readonly unixNow: () => number;
@@ -43,7 +50,10 @@ export class NvmlSession {
   readonly events: XidEvents;
   private readonly library: NvmlLibrary;
   private readonly surroundings: DeviceSurroundings;
+  private readonly touching: GpuTouches['touching'];
   private readonly devices = new Map<bigint, NvmlDevice>();
+  /** PCI addresses by NVML's index. */
+  private readonly addresses = new Map<number, string>();
   private names = new Map<number, string | undefined>();
   private namesBefore = this.names;
 
@@ -59,8 +69,9 @@ export class NvmlSession {
     throw failure(initFailureOf(code), `nvmlInit_v2 of ${library.path} answered ${inWords(code)}`);
   }
 
-  private constructor(library: NvmlLibrary, { procRoot, now, unixNow }: SessionParts) {
+  private constructor(library: NvmlLibrary, { procRoot, touching, now, unixNow }: SessionParts) {
     this.library = library;
+    this.touching = touching;
     this.events = new XidEvents(library);
     this.libraryVersion = this.systemText('nvmlSystemGetNVMLVersion');
     this.facts = {
@@ -76,18 +87,29 @@ export class NvmlSession {
     return [...this.devices.values()];
   }
 
-  /** All devices, in NVML's order, which is that of their PCI addresses. @throws SessionLost, BackendError */
-  findAll(): FoundDevice[] {
+  /** How many devices there are, good or not. @throws SessionLost, BackendError */
+  count(): number {
     const out = Buffer.alloc(4);
     const code = this.library.call('nvmlDeviceGetCount_v2', out);
     this.checkSession('nvmlDeviceGetCount_v2', code);
     if (code !== SUCCESS) {
       throw failure(initFailureOf(code), `nvmlDeviceGetCount_v2 answered ${inWords(code)}`);
     }
-    const count = Math.min(out.readUInt32LE(0), MAX_GPUS);
-    return Array.from({ length: count }, (_, position) =>
-      this.find('nvmlDeviceGetHandleByIndex_v2', position, position, undefined),
-    ).filter((found) => found !== undefined);
+    return Math.min(out.readUInt32LE(0), MAX_GPUS);
+  }
+
+  /**
+   * All devices, in NVML's order, which is that of their PCI addresses.
+   * @param onBus by which the address of a device is known before its handle
+   * @throws SessionLost, BackendError
+   */
+  findAll(onBus: readonly PciGpu[]): FoundDevice[] {
+    const count = this.count();
+    return Array.from({ length: count }, (_, position) => {
+      const place = count === onBus.length ? onBus[position]?.pciBusId : undefined;
+      this.touching(this.addresses.get(position) ?? place);
+      return this.find('nvmlDeviceGetHandleByIndex_v2', position, position, undefined);
+    }).filter((found) => found !== undefined);
   }
 
   /** These devices only: getting the handle of another would wake it. @throws SessionLost */
@@ -95,6 +117,7 @@ export class NvmlSession {
     return gpus
       .map(({ gpu: { pciBusId }, position }) => {
         const address = Buffer.from(`${pciBusId}\0`, 'latin1');
+        this.touching(pciBusId);
         return this.find('nvmlDeviceGetHandleByPciBusId_v2', address, position, pciBusId);
       })
       .filter((found) => found !== undefined);
@@ -112,6 +135,7 @@ export class NvmlSession {
     const answered: DeviceReading[] = [];
     const down: GpuReading[] = [];
     for (const device of devices) {
+      this.touching(device.pciBusId);
       try {
         answered.push(device.read(device === measured));
       } catch (error) {
@@ -156,6 +180,9 @@ export class NvmlSession {
     try {
       const device = this.devices.get(handle) ?? new NvmlDevice(this.surroundings, handle, position);
       this.devices.set(handle, device);
+      if (pciBusId === undefined && device.pciBusId !== undefined) {
+        this.addresses.set(position, device.pciBusId);
+      }
       return { device, position };
     } catch (error) {
       if (!(error instanceof GpuDown)) throw error;

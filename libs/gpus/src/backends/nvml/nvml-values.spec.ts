@@ -1,9 +1,19 @@
-import { h100Mig, hostOf, rtx4090, type FakeBoard, type FakeHost } from '@llm-monitor/fake-nvml';
+import {
+  h100,
+  h100Mig,
+  hostOf,
+  rtx4090,
+  type FakeBoard,
+  type FakeHost,
+  type FakeNvlink,
+} from '@llm-monitor/fake-nvml';
+import * as koffi from 'koffi';
 
 import type { BackendReading, GpuReading } from '../../reading.ts';
-import { textOf } from './device-calls.ts';
+import { DeviceCalls, textOf } from './device-calls.ts';
 import { decodeValue } from './field-values.ts';
-import { NVML_FUNCTIONS } from './nvml-library.ts';
+import { findMigDevices } from './mig.ts';
+import { NVML_FUNCTIONS, NvmlLibrary, type NvmlArgument, type NvmlFunction } from './nvml-library.ts';
 import { driverTests, pointLines, read, shortH100, type FakeDriver } from './test-nvml.ts';
 
 const withDriver = driverTests({ describe, it, afterAll });
@@ -222,6 +232,129 @@ withDriver('values', (driver) => {
     const gpu = await readBoard(driver, { ...h100Mig(), utilization: { gpu: 0, memory: 0, encoder: 0 } });
     expect(linesOf(gpu, 'gpu_utilization')).toEqual([]);
     expect(linesOf(gpu, 'gpu_encoder')).toEqual([]);
+  });
+});
+
+withDriver('traffic of an NVLink', (driver) => {
+  const board = (link: FakeNvlink, fields: FakeBoard['fields'] = {}): FakeBoard => ({
+    ...shortH100(),
+    nvlinks: [link],
+    fields,
+  });
+  const bytes: FakeNvlink = { active: true, transmitBytes: 5000 };
+  const kibibytes: FakeNvlink = { active: true, transmitKibibytes: 7 };
+  const failing = { '202:0': { code: 999 } };
+
+  it.each<[string, readonly [FakeBoard, number | undefined][]]>([
+    [
+      'bytes are left out while they fail, though there are KiB',
+      [
+        [board({ ...bytes, ...kibibytes }), 5000],
+        [board({ ...bytes, ...kibibytes }, failing), undefined],
+        [board({ ...bytes, ...kibibytes }), 5000],
+      ],
+    ],
+    [
+      'KiB go on when there are bytes too',
+      [
+        [board(kibibytes), 7168],
+        [board({ ...bytes, ...kibibytes }), 7168],
+      ],
+    ],
+    [
+      'KiB are left out while they fail, though there are bytes',
+      [
+        [board(kibibytes), 7168],
+        [board(bytes), undefined],
+      ],
+    ],
+    [
+      'neither is told, and then one is',
+      [
+        [board({ active: true }), undefined],
+        [board(bytes), 5000],
+      ],
+    ],
+  ])('is counted by one source: %s', async (_what, readings) => {
+    const backend = driver.backend();
+    for (const [now, expected] of readings) {
+      driver.host(hostOf([now]));
+      const [gpu] = (await read(backend)).gpus;
+      const lines = gpu === undefined ? [] : linesOf(gpu, 'gpu_nvlink_transmit_bytes_total');
+      expect(lines).toEqual(
+        expected === undefined ? [] : [`gpu_nvlink_transmit_bytes_total{link="0"} ${String(expected)}`],
+      );
+      // What was said not to be there is asked for again after a minute.
+      driver.clock.seconds += 60;
+    }
+    backend.close();
+  });
+});
+
+withDriver('activity', (driver) => {
+  const whole: FakeBoard = { ...h100(), mig: { enabled: false } };
+  const split = h100Mig();
+
+  it('of each GPU instance is there though one has none', async () => {
+    const devices = (split.mig?.devices ?? []).map((device) =>
+      device.gpuInstanceId === 5 ? { ...device, gpm: undefined } : device,
+    );
+    driver.host(hostOf([{ ...split, mig: { enabled: true, devices } }]));
+    const backend = driver.backend();
+    await read(backend);
+    const [gpu] = (await read(backend)).gpus;
+    expect(gpu === undefined ? [] : linesOf(gpu, 'gpu_mig_sm_active_ratio')).toEqual([
+      'gpu_mig_sm_active_ratio{gpu_instance_id="1"} 0.43',
+      'gpu_mig_sm_active_ratio{gpu_instance_id="9"} 0.41',
+    ]);
+  });
+
+  it('is never that since before the GPU was split or made whole, whose snapshots are given back', async () => {
+    const backend = driver.backend();
+    let held = 0;
+    const readings: [held: number, lines: number][] = [];
+    driver.calls();
+    for (const board of [whole, whole, split, split, whole, whole, split]) {
+      driver.host(hostOf([board]));
+      const [gpu] = (await read(backend)).gpus;
+      const names = driver.calls().map((call) => call.split(' ')[0] ?? '');
+      const count = (name: string): number => names.filter((called) => called === name).length;
+      held += count('nvmlGpmSampleAlloc') - count('nvmlGpmSampleFree');
+      const lines = gpu === undefined ? [] : pointLines(gpu).filter((line) => /sm_active_ratio/.test(line));
+      readings.push([held, lines.length]);
+      driver.clock.seconds += 60;
+    }
+    expect(readings).toEqual([
+      [1, 0],
+      [1, 1],
+      [3, 0],
+      [3, 3],
+      [1, 0],
+      [1, 1],
+      [3, 0],
+    ]);
+    backend.close();
+  });
+});
+
+withDriver('MIG devices', (driver) => {
+  /** Of which each has its place for its ids, and the first place answers that it is no place at all. */
+  class OddLibrary extends NvmlLibrary {
+    override call(name: NvmlFunction, ...[device, ...rest]: readonly NvmlArgument[]): number {
+      const out = rest.at(-1);
+      if (!Buffer.isBuffer(out)) throw new Error(`${name} has nowhere to write to`);
+      if (name === 'nvmlDeviceGetMaxMigDeviceCount') out.writeUInt32LE(3);
+      else if (name !== 'nvmlDeviceGetMigDeviceHandleByIndex') out.writeUInt32LE(Number(device));
+      else if (rest[0] === 0) return 2;
+      else out.writeBigUInt64LE(BigInt(Number(rest[0])));
+      return 0;
+    }
+  }
+
+  it('are all there though the driver takes one place for no place at all', () => {
+    const library = new OddLibrary(koffi, driver.library);
+    const found = findMigDevices(library, new DeviceCalls(library, 9n, () => 0), () => 0);
+    expect(found.map(({ gpuInstance }) => gpuInstance)).toEqual([1, 2]);
   });
 });
 
