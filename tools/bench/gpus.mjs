@@ -1,6 +1,7 @@
 // Budgets of the gpu-exporter with 8 GPUs of a fake driver: time of /metrics while the driver answers and while it
 // hangs, processor time at 1 and 10 samples a second, memory of both processes, and whether it grows.
 //   node tools/bench/gpus.mjs [--requests 1000] [--seconds 30] [--growth 60]
+import { Buffer } from 'node:buffer';
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { Agent, get } from 'node:http';
