@@ -123,13 +123,21 @@ function withHung(host: FakeHost, seconds: number | undefined): FakeHost {
 
 /** The first snapshot that is as wanted: each reading and failure is looked at, and time is not. */
 function until(running: GpuWatch, wanted: (snapshot: GpuSnapshot) => boolean): Promise<GpuSnapshot> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    const end = performance.now() + PATIENCE_SECONDS * 1000;
     const look = (): void => {
       const snapshot = running.peek(10);
-      if (!wanted(snapshot)) return;
+      const isLate = performance.now() > end;
+      if (!wanted(snapshot) && !isLate) return;
       clearInterval(timer);
       quit();
-      resolve(snapshot);
+      if (isLate)
+        reject(
+          new Error(
+            `it did not come to what was wanted: ${JSON.stringify(conditions(snapshot))} ${JSON.stringify(snapshot.backends)}`,
+          ),
+        );
+      else resolve(snapshot);
     };
     // A reading that grows stale tells nobody: it is looked for.
     const timer = setInterval(look, 20);
@@ -137,6 +145,10 @@ function until(running: GpuWatch, wanted: (snapshot: GpuSnapshot) => boolean): P
     look();
   });
 }
+
+/** For a machine that does much else. */
+const PATIENCE_SECONDS = 20;
+jest.setTimeout(60_000);
 
 function conditions({ gpus }: GpuSnapshot): string[] {
   return gpus.map(({ reading }) => reading.condition);
