@@ -5,9 +5,12 @@ MONITOR := apps/monitor/dist/main.cjs
 # Folders are listed too, so that a removed file also causes a build.
 MONITOR_SOURCES := package-lock.json nx.json tsconfig.base.json \
   $(shell find apps/monitor/src libs/*/src '(' -type d -o -type f ! -name '.*' ! -name '*.spec.ts' ')' 2>/dev/null)
+MOCK := apps/mock-exporter/dist/main.cjs
+MOCK_SOURCES := $(subst apps/monitor/src,apps/mock-exporter/src,$(filter-out apps/monitor/src%,$(MONITOR_SOURCES))) \
+  $(wildcard apps/mock-exporter/src/*.ts)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start test lint format build bench generate clean
+.PHONY: help setup start demo test lint format build bench generate clean
 .SILENT:
 
 help: ## Show this list
@@ -20,10 +23,19 @@ setup: ## Check Node and install the packages when they are missing or out of da
 start: setup $(MONITOR) ## Watch the LLM engines of this host in a browser; options go into ARGS="--help"
 	exec node $(MONITOR) $(ARGS)
 
+demo: setup $(MONITOR) $(MOCK) ## The same over a simulated host with GPUs, engines and users
+	exec scripts/development/run-demo.sh $(ARGS)
+
 $(MONITOR): $(MONITOR_SOURCES) | setup
 	echo 'Building apps/monitor ...'
 	mkdir -p .cache
 	$(NX) build monitor >.cache/build.log 2>&1 || { cat .cache/build.log >&2; exit 1; }
+	touch $@
+
+$(MOCK): $(MOCK_SOURCES) | setup
+	echo 'Building apps/mock-exporter ...'
+	mkdir -p .cache
+	$(NX) build mock-exporter >.cache/build.log 2>&1 || { cat .cache/build.log >&2; exit 1; }
 	touch $@
 
 test: setup ## Run every check; PARTS="format workspace" runs only those

@@ -31,3 +31,12 @@ export { pciTree } from './surfaces/gpus/pci-tree.ts';
 export { procTree } from './surfaces/gpus/proc-tree.ts';
 export { mergeTrees, type FileTree, type TreeEntry } from './surfaces/gpus/file-tree.ts';
 export { kernelLogRecords } from './surfaces/gpus/kernel-log-records.ts';
+export { BUILT_IN_SCENARIOS } from './scenario/built-in/built-in.ts';
+export { formatScenarioProblem } from './scenario/read-yaml.ts';
+export {
+  engineTruthHistograms,
+  engineTruths,
+  gpuTruths,
+  trafficTruths,
+  worldTruths,
+} from './world/truth-metrics.ts';

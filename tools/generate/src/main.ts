@@ -4,13 +4,14 @@ import path from 'node:path';
 import { renderEnvExample, renderSettingsDocs } from '@llm-monitor/config';
 import { settings as gpuExporterSettings } from '@llm-monitor/gpu-exporter/settings';
 import { settings as llmExporterSettings } from '@llm-monitor/llm-exporter/settings';
+import { settings as mockExporterSettings } from '@llm-monitor/mock-exporter/settings';
 import { settings as monitorSettings } from '@llm-monitor/monitor/settings';
 
 import { enginesPage } from './engines-page.ts';
 import { metricsPage } from './metrics-page.ts';
 import { xidsPage } from './xids-page.ts';
 
-const definitions = [monitorSettings, gpuExporterSettings, llmExporterSettings];
+const definitions = [monitorSettings, gpuExporterSettings, llmExporterSettings, mockExporterSettings];
 
 /** Every generated file and its text. */
 const FILES: Readonly<Record<string, () => string | Promise<string>>> = {

@@ -8,6 +8,13 @@ import {
   type GpuMetric,
 } from '@llm-monitor/gpus';
 import { parseIssueKinds, selfFamilies } from '@llm-monitor/metrics-core';
+import {
+  engineTruthHistograms,
+  engineTruths,
+  gpuTruths,
+  trafficTruths,
+  worldTruths,
+} from '@llm-monitor/simulation';
 
 import { code, codes, GENERATED, table } from './markdown.ts';
 
@@ -52,10 +59,31 @@ export function metricsPage(): string {
     '### How the GPUs are read',
     'One backend reads the GPUs of a vendor: `nvml`, `nvidia-smi` or `amdgpu`. Its duration, last success and errors are in `llm_monitor_collector_*`, where `collector` is the name of the backend.',
     familyTable(ofTheExporter),
+    '## The truth about a simulated host',
+    'Only in the mock-exporter, to compare with what the exporters report of the same instant.',
+    familyTable(truths()),
     '## The monitor itself',
     'The same in every app, beside the process metrics of prom-client (`process_*`, `nodejs_*`).',
     familyTable(self),
   ].join('\n\n');
+}
+
+function truths(): [string, Described][] {
+  const scopes = [
+    [worldTruths, []],
+    [engineTruths, ['engine', 'kind']],
+    [engineTruthHistograms, ['engine', 'kind']],
+    [gpuTruths, ['gpu', 'uuid']],
+    [trafficTruths, ['traffic', 'engine', 'model']],
+  ] as const;
+  return scopes.flatMap(([metrics, scope]) =>
+    Object.entries<{ readonly help: string; readonly type?: string; readonly labels?: readonly string[] }>(
+      metrics,
+    ).map(([name, { help, type = 'histogram', labels = [] }]): [string, Described] => [
+      name,
+      { help, type, labels: [...scope, ...labels] },
+    ]),
+  );
 }
 
 function familyTable(families: readonly (readonly [string, Described])[]): string {

@@ -5,10 +5,8 @@ const GIBIBYTE = 1024 ** 3;
 
 /** What NVIDIA and AMD publish for none of their boards. */
 const ALWAYS_ESTIMATED = {
-  'thermal.celsiusPerWatt':
-    'so that the full power limit ends at the 70 to 90 C that owners report in a room of 30 C',
-  'thermal.joulesPerCelsius':
-    'heat sink of 0.5 to 1.5 kg: the first minute of full load shows most of the rise',
+  'thermal.celsiusPerWatt': 'assumed: the full power limit ends at 70 to 90 C in a room of 30 C',
+  'thermal.joulesPerCelsius': 'assumed: most of the rise comes within the first minute of full load',
 };
 const OFFSET_LIMITS = 'thermal limits: temperature plus T.Limit and its offsets in captures of nvidia-smi -q';
 
@@ -48,7 +46,8 @@ export const boards = {
     ],
     estimated: {
       ...ALWAYS_ESTIMATED,
-      'clocksHertz.smBase': 'not in the datasheet: as hardware databases list it',
+      peakFlopsPerSecond: 'quoted at 1830 MHz for matrix products, taken as that of the highest clock',
+      'clocksHertz.smBase': 'not in the datasheet: assumed, nothing depends on it',
       'thermal.memoryOffsetCelsius': 'captures show memory between 4 C below and 8 C above the core',
     },
   },
@@ -86,6 +85,7 @@ export const boards = {
     ],
     estimated: {
       ...ALWAYS_ESTIMATED,
+      peakFlopsPerSecond: 'quoted at 1830 MHz for matrix products, taken as that of the highest clock',
       'clocksHertz.smBase': 'not in the datasheet: that of the H100, the same chip',
       'thermal.memoryOffsetCelsius': 'a capture of an idle board shows memory 4 C above the core',
     },
@@ -158,9 +158,8 @@ export const boards = {
     ],
     estimated: {
       ...ALWAYS_ESTIMATED,
-      idleWatts:
-        'a capture shows 66 W at rest at 2040 MHz; about half of it in the lowest state, as owners report',
-      'clocksHertz.smBase': 'not in the datasheet: as hardware databases list it',
+      idleWatts: 'a capture shows 66 W at rest at 2040 MHz; assumed: about half of it in the lowest state',
+      'clocksHertz.smBase': 'not in the datasheet: assumed, nothing depends on it',
     },
   },
   l4: {
@@ -194,8 +193,8 @@ export const boards = {
     estimated: {
       ...ALWAYS_ESTIMATED,
       memoryReservedBytes: 'the share that the L40S keeps, with more of it fixed',
-      'powerLimitWatts.min': 'as owners report',
-      clocksHertz: 'as hardware databases list them; idle ones are those of the L40S',
+      'powerLimitWatts.min': 'assumed',
+      clocksHertz: 'highest memory clock: as the bandwidth and 192 bits ask for; all others assumed',
       'thermal limits': 'between those of the L40S and the RTX 4090',
     },
   },
@@ -238,7 +237,7 @@ export const boards = {
     ],
     estimated: {
       ...ALWAYS_ESTIMATED,
-      fan: 'as owners of the Founders Edition report',
+      fan: 'assumed for the Founders Edition',
       ecc: 'there is a switch for it, and it is off as delivered',
     },
   },
@@ -282,10 +281,10 @@ export const boards = {
       ...ALWAYS_ESTIMATED,
       memoryReservedBytes: 'a capture of an RTX 3080',
       'powerLimitWatts.min': 'a capture of an RTX 3080',
-      'powerLimitWatts.max': 'as owners of the Founders Edition report',
+      'powerLimitWatts.max': 'assumed for the Founders Edition',
       'clocksHertz.smMax': 'a capture of an RTX 3080, the same chip',
       'thermal limits': 'a capture of an RTX 3080, the same chip',
-      fan: 'as owners of the Founders Edition report',
+      fan: 'assumed for the Founders Edition',
       nvlink: 'left out: few have the bridge, and it joins two boards only',
     },
   },
@@ -321,13 +320,14 @@ export const boards = {
     estimated: {
       ...ALWAYS_ESTIMATED,
       memoryReservedBytes: 'use of an idle board in an output of rocm-smi',
-      idleWatts: 'as owners report',
+      idleWatts: 'assumed',
       'clocksHertz.smBase': 'AMD quotes the peak only: 70 % of it',
-      'clocksHertz.smIdle': 'as owners report',
-      'clocksHertz.memory': 'as owners report (900 MHz at rest is in an output of rocm-smi)',
+      'clocksHertz.smIdle': 'assumed',
+      'clocksHertz.memory':
+        '900 MHz at rest is in an output of rocm-smi; 1300 MHz assumed: a quarter of the 5.2 Gbit/s of each pin',
       'thermal.slowdownCelsius':
         '5 C before the published slowdown of the hot spot, where the firmware begins',
-      'thermal.memoryOffsetCelsius': 'as owners report',
+      'thermal.memoryOffsetCelsius': 'assumed',
     },
   },
   'strix-halo': {
@@ -363,9 +363,9 @@ export const boards = {
         '40 units of 512 (fp16, int8) and 256 (fp32, dual issue) per clock, as RDNA 3, at 2900 MHz',
       memoryReservedBytes: 'the carve-out that firmware sets by default',
       'powerLimitWatts.default': "the upper end of AMD's range, which desktops and small servers are set to",
-      idleWatts: 'share of the package, as owners report',
-      'clocksHertz.smIdle': 'as owners report',
-      'clocksHertz.smBase': 'as hardware databases list it',
+      idleWatts: 'assumed share of the package',
+      'clocksHertz.smIdle': 'assumed',
+      'clocksHertz.smBase': 'assumed, nothing depends on it',
       'clocksHertz.memory': 'as the driver tells it: an eighth of the transfer rate',
       'thermal limits': 'AMD publishes 100 C only: the firmware begins a little before',
     },

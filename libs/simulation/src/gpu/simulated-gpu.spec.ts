@@ -149,6 +149,21 @@ describe('utilization', () => {
     ]);
   });
 
+  it('divides each period anew, and keeps the last division while nobody has work', () => {
+    const gpu = gpuOf(H100);
+    const shares = () =>
+      gpu.state().processes.map(({ smUtilizationRatio }) => Math.round(smUtilizationRatio * 100));
+    for (const pid of [1, 2]) gpu.allocate({ ...process, pid, memoryBytes: GIBIBYTE });
+    gpu.work(kernel(0, 0.4, { pid: 1 }));
+    run(gpu, 0, 0.5);
+    expect(shares()).toEqual([80, 0]);
+    gpu.work(kernel(0.5, 0.9, { pid: 2 }));
+    run(gpu, 0.5, 0.5);
+    expect(shares()).toEqual([0, 80]);
+    run(gpu, 1, 0.5);
+    expect(shares()).toEqual([0, 0]);
+  });
+
   it('gives work of nobody in particular to all alike', () => {
     const gpu = gpuOf(H100);
     for (const pid of [1, 2]) gpu.allocate({ ...process, pid, memoryBytes: GIBIBYTE });
@@ -354,6 +369,12 @@ describe('faults', () => {
     expect(seen?.clockEvents).toEqual(expect.arrayContaining(['hw_slowdown', 'hw_thermal_slowdown']));
     expect(seen?.smClockHertz).toBeLessThanOrEqual(1980e6 / 4);
     expect(seen?.lostByXid).toBeUndefined();
+    gpu.faults.ambientRiseCelsius = 0;
+    let at = 600;
+    while (hasEvent(gpu, 'hw_thermal_slowdown')) run(gpu, (at += 1), TICK_SECONDS, PREFILL);
+    // It lets go 3 C below where it stepped in.
+    expect(gpu.state().coreCelsius).toBeGreaterThan(85);
+    expect(gpu.state().coreCelsius).toBeLessThan(86);
   });
 
   it('shuts down when it is too hot, which is the last that is heard of it', () => {
@@ -469,6 +490,15 @@ describe('faults', () => {
     expect(gpu.isLost()).toBe(false);
     expect(watts.at(-1)).toBeCloseTo(before.powerWatts, 6);
     expect(gpu.state().energyJoules).toBeGreaterThan(before.energyJoules);
+  });
+
+  it('what was told before it was lost does not run after it came back', () => {
+    const gpu = gpuOf(H100);
+    gpu.work(kernel(0, 0.4));
+    gpu.lose(79, 0.4);
+    gpu.restore();
+    run(gpu, 0.4, 0.5);
+    expect(gpu.state()).toMatchObject({ utilizationRatio: 0, memoryUtilizationRatio: 0 });
   });
 });
 

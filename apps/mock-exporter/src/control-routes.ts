@@ -1,0 +1,137 @@
+import { readBody, RequestError, type HttpContext, type HttpRouter } from '@llm-monitor/exporter-http';
+import {
+  INCIDENT_NAMES,
+  incidentOf,
+  isIncidentName,
+  planIncident,
+  targetText,
+  type ActiveIncident,
+  type SimulatedWorld,
+} from '@llm-monitor/simulation';
+
+import type { Pacer } from './pacer.ts';
+
+const MAX_BODY_BYTES = 64 * 1024;
+const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
+
+export interface ControlParts {
+  readonly world: SimulatedWorld;
+  readonly pacer: Pacer;
+  /** Whether clients had to show who they are; those of this machine need not. */
+  readonly isGuarded: boolean;
+}
+
+/** The control API: what can happen in the world, what goes on, and to start and stop it. */
+export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: ControlParts): void {
+  const guard = (ctx: HttpContext): void => {
+    if (isGuarded || LOOPBACK.test(ctx.req.socket.remoteAddress ?? '')) return;
+    throw new RequestError(
+      403,
+      'The control API answers to this machine only, unless the mock has a token or users: set MOCK_EXPORTER_AUTH_TOKEN_FILE or the like.',
+    );
+  };
+
+  router.get('/api/incidents', (ctx) => {
+    guard(ctx);
+    pacer.catchUp();
+    ctx.body = {
+      incidents: INCIDENT_NAMES.map((name) => {
+        const { title, effect, target, parameters, signs } = incidentOf(name);
+        return { name, title, effect, target, parameters, signs };
+      }),
+      active: world.incidents.active.map(activeView),
+    };
+  });
+
+  router.post('/api/incidents', async (ctx) => {
+    guard(ctx);
+    const body = await readJson(ctx);
+    pacer.catchUp();
+    const plan = planIncident(
+      {
+        incident: wordOf(body['incident']) ?? '',
+        target: wordOf(body['target']),
+        parameters: isRecord(body['parameters']) ? body['parameters'] : undefined,
+      },
+      world.scene,
+    );
+    if (!plan.ok) {
+      const problems = plan.problems.map(({ path, message }) => `${path.join('.')}: ${message}`);
+      throw new RequestError(400, problems.join('; '), { facts: { problems } });
+    }
+    const seconds = body['for_seconds'];
+    if (seconds !== undefined && !(typeof seconds === 'number' && seconds > 0)) {
+      throw new RequestError(400, 'for_seconds: expected a number of seconds above 0');
+    }
+    const active = world.incidents.start(plan.incident, seconds);
+    if (active === undefined) {
+      throw new RequestError(
+        409,
+        `${plan.incident.name} goes on already on ${targetText(plan.incident)}; stop it first`,
+      );
+    }
+    ctx.status = 201;
+    ctx.body = activeView(active);
+  });
+
+  router.delete('/api/incidents/:which', (ctx) => {
+    guard(ctx);
+    pacer.catchUp();
+    const which = String(ctx['params']?.['which'] ?? '');
+    const stopped = isIncidentName(which)
+      ? world.incidents.stopAll(which)
+      : Number(world.incidents.stop(Number(which)) !== undefined);
+    if (stopped === 0) throw new RequestError(404, `No incident ${JSON.stringify(which)} goes on.`);
+    ctx.body = { stopped };
+  });
+
+  router.post('/api/speed', async (ctx) => {
+    guard(ctx);
+    const { speed } = await readJson(ctx);
+    if (typeof speed !== 'number' || !(speed >= 0 && speed <= 1000)) {
+      throw new RequestError(400, 'speed: expected a number from 0 to 1000');
+    }
+    pacer.setSpeed(speed);
+    ctx.body = { speed };
+  });
+
+  router.post('/api/load', async (ctx) => {
+    guard(ctx);
+    const { traffic, factor } = await readJson(ctx);
+    if (typeof factor !== 'number' || !(factor >= 0 && factor <= 1000)) {
+      throw new RequestError(400, 'factor: expected a number from 0 to 1000');
+    }
+    const chosen = world.traffics.filter(({ state }) => traffic === undefined || state.name === traffic);
+    if (chosen.length === 0) {
+      const names = world.traffics.map(({ state }) => state.name).join(', ');
+      throw new RequestError(404, `No traffic is called ${JSON.stringify(traffic)}; there are ${names}.`);
+    }
+    pacer.catchUp();
+    for (const source of chosen) source.setRateFactor(factor);
+    ctx.body = { traffic: chosen.map(({ state }) => state.name), factor };
+  });
+}
+
+function activeView({ id, incident, startedSeconds, endsSeconds }: ActiveIncident): object {
+  return { id, incident: incident.name, target: targetText(incident), startedSeconds, endsSeconds };
+}
+
+async function readJson(ctx: HttpContext): Promise<Readonly<Record<string, unknown>>> {
+  const text = (await readBody(ctx, MAX_BODY_BYTES)).toString('utf8');
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isRecord(value)) return value;
+  } catch {
+    // Told below, as what is JSON and no object.
+  }
+  throw new RequestError(400, 'The body of this request is no JSON object.');
+}
+
+/** A GPU may be named by a number. */
+function wordOf(value: unknown): string | undefined {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : undefined;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,182 @@
+import { join } from 'node:path';
+
+import { authOf, createHttpApp, hostsOf, listen, tlsOf, type Listening } from '@llm-monitor/exporter-http';
+import { contentTypes, createSelfMetrics, negotiateFormat, renderWith } from '@llm-monitor/metrics-core';
+import {
+  answerNvidiaSmi,
+  SimulatedWorld,
+  truthFamilies,
+  type GpuHost,
+  type Scenario,
+} from '@llm-monitor/simulation';
+import type { Logger } from 'pino';
+
+import { controlRoutes } from './control-routes.ts';
+import { EngineServer } from './engine-server.ts';
+import { HostFolder } from './host-folder.ts';
+import { Pacer } from './pacer.ts';
+import type { Settings } from './settings.ts';
+import { SMI_SOCKET } from './smi-protocol.ts';
+import { serveSmi, type SmiSocket } from './smi-socket.ts';
+import { VERSION } from './version.ts';
+
+const FOLDER_INTERVAL_MILLISECONDS = 1000;
+/** As a host has it after an upgrade without a restart. */
+const OLD_MODULE = '535.54.03';
+
+export interface MockParts {
+  readonly settings: Settings;
+  readonly scenario: Scenario;
+  /** The bundle that is to be nvidia-smi. */
+  readonly smiScript: string;
+  readonly log: Logger;
+}
+
+export interface RunningMock {
+  readonly listening: Listening;
+  readonly engines: readonly {
+    readonly name: string;
+    readonly kind: string;
+    readonly url: string | undefined;
+  }[];
+  readonly world: SimulatedWorld;
+  stop(graceSeconds: number): Promise<void>;
+}
+
+/**
+ * Builds the world, lets it warm up, and serves it.
+ * @throws ListenError, TlsSettingsError, AuthSettingsError, ModelTooLarge; nothing is left open then.
+ */
+export async function startMock({ settings, scenario, smiScript, log }: MockParts): Promise<RunningMock> {
+  const world = new SimulatedWorld(scenario);
+  world.runUntil(settings.warmUp);
+  const epochSeconds = Date.now() / 1000 - world.now;
+  const servers: EngineServer[] = [];
+  const pacer = new Pacer({
+    world,
+    clock: { seconds: () => performance.now() / 1000 },
+    speed: settings.speed,
+    onTick: () => servers.forEach((server) => server.follow()),
+  });
+  const now = (): number => {
+    pacer.catchUp();
+    return world.now;
+  };
+  const closers: (() => Promise<void>)[] = [];
+  try {
+    for (const spec of scenario.engines) {
+      const server = new EngineServer({
+        engine: world.engine(spec.name),
+        spec,
+        host: settings.engineHost,
+        seed: scenario.seed,
+        epochSeconds,
+        now,
+      });
+      await server.listen();
+      servers.push(server);
+      closers.push(() => server.close());
+    }
+    if (settings.hostFolder !== undefined) {
+      closers.push(
+        await serveFolder(settings.hostFolder, smiScript, () => hostOf(world, scenario, epochSeconds, now())),
+      );
+    }
+    const listening = await listen(createApp({ settings, world, pacer, log }), {
+      host: settings.host,
+      port: settings.port,
+      ...tlsOf(settings),
+      ...hostsOf(settings),
+      limits: { requestTimeoutSeconds: settings.requestTimeout },
+    });
+    closers.push(() => listening.stop(0));
+    pacer.start();
+    return {
+      listening,
+      world,
+      engines: scenario.engines.map(({ name, kind }, index) => ({ name, kind, url: servers[index]?.url })),
+      stop: async (graceSeconds) => {
+        pacer.stop();
+        await listening.stop(graceSeconds);
+        await Promise.all(closers.map((close) => close()));
+      },
+    };
+  } catch (error) {
+    await Promise.all(closers.map((close) => close()));
+    throw error;
+  }
+}
+
+function createApp({
+  settings,
+  world,
+  pacer,
+  log,
+}: Pick<MockParts, 'settings' | 'log'> & { readonly world: SimulatedWorld; readonly pacer: Pacer }) {
+  const selfMetrics = createSelfMetrics({ app: 'mock-exporter', version: VERSION });
+  const auth = authOf(settings);
+  return createHttpApp({
+    name: 'mock-exporter',
+    title: 'Mock exporter',
+    description: 'A simulated host with GPUs and LLM engines. Its /metrics says what the world truly is.',
+    version: VERSION,
+    log,
+    registry: selfMetrics.registry,
+    ready: () => ({ ready: true }),
+    auth,
+    links: [{ path: '/api/incidents', label: 'Incidents', what: 'what can go wrong, and what does' }],
+    maxConcurrentRequests: settings.maxConcurrentRequests,
+    requestTimeoutSeconds: settings.requestTimeout,
+    metrics: async ({ accept }) => {
+      pacer.catchUp();
+      const format = negotiateFormat(accept);
+      const body = await renderWith(truthFamilies(world), selfMetrics, format);
+      return { contentType: contentTypes[format], body };
+    },
+    routes: (router) => controlRoutes(router, { world, pacer, isGuarded: Object.keys(auth).length > 0 }),
+  });
+}
+
+/** Keeps the files of the host as the world is, and answers its nvidia-smi. @returns what ends it */
+async function serveFolder(
+  path: string,
+  smiScript: string,
+  host: () => GpuHost & { readonly isFrozen: boolean },
+): Promise<() => Promise<void>> {
+  const folder = new HostFolder(path, smiScript);
+  folder.write(host());
+  const socket: SmiSocket = await serveSmi(join(folder.socketFolder, SMI_SOCKET), (args) => {
+    const now = host();
+    return now.isFrozen ? undefined : answerNvidiaSmi(args, now);
+  });
+  const timer = setInterval(() => folder.write(host()), FOLDER_INTERVAL_MILLISECONDS);
+  return () => {
+    clearInterval(timer);
+    return socket.close();
+  };
+}
+
+function hostOf(
+  world: SimulatedWorld,
+  { host: { driver } }: Scenario,
+  epochSeconds: number,
+  nowSeconds: number,
+): GpuHost & { readonly isFrozen: boolean } {
+  const { driverMismatch, driverFrozen } = world.host;
+  return {
+    gpus: world.gpus.map((gpu) => gpu.state()),
+    ...(driver.nvidia === undefined
+      ? {}
+      : {
+          nvidiaDriver: {
+            version: driver.nvidia,
+            cudaVersion: driver.cuda ?? '12.8',
+            ...(driverMismatch ? { kernelModuleVersion: OLD_MODULE } : {}),
+          },
+        }),
+    ...(driver.amd === undefined ? {} : { amdgpuVersion: driver.amd }),
+    startUnixSeconds: epochSeconds,
+    nowSeconds,
+    isFrozen: driverFrozen,
+  };
+}

@@ -1,0 +1,64 @@
+import { createServer, type Socket } from 'node:net';
+
+import { readArguments, type ProgramAnswer } from './smi-protocol.ts';
+
+/** Command lines are short; who sends more is not our nvidia-smi. */
+const MAX_REQUEST_BYTES = 64 * 1024;
+const IDLE_SECONDS = 10;
+
+/** Answers the nvidia-smi of the simulated host. */
+export interface SmiSocket {
+  close(): Promise<void>;
+}
+
+/**
+ * Listens for runs of the simulated nvidia-smi.
+ * @param path of the socket, which must not be there yet
+ * @param answer undefined for a run that hangs: nothing is sent, as a driver that does not return
+ * @throws what `listen` emits, as where the folder cannot be written
+ */
+export async function serveSmi(
+  path: string,
+  answer: (args: readonly string[]) => ProgramAnswer | undefined,
+): Promise<SmiSocket> {
+  const open = new Set<Socket>();
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    socket.on('error', () => socket.destroy());
+    readLine(socket, (line) => {
+      const args = readArguments(line);
+      const told = args === undefined ? NOT_UNDERSTOOD : answer(args);
+      if (told !== undefined) socket.end(JSON.stringify(told));
+      else socket.setTimeout(0);
+    });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  server.on('error', () => undefined); // One connection that cannot be accepted costs itself.
+  return {
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of open) socket.destroy();
+      }),
+  };
+}
+
+const NOT_UNDERSTOOD: ProgramAnswer = { stdout: '', stderr: 'no list of arguments came\n', exitCode: 2 };
+
+function readLine(socket: Socket, onLine: (line: string) => void): void {
+  let text = '';
+  socket.setEncoding('utf8').setTimeout(IDLE_SECONDS * 1000, () => socket.destroy());
+  const take = (chunk: string): void => {
+    text += chunk;
+    const end = text.indexOf('\n');
+    if (end < 0 && text.length > MAX_REQUEST_BYTES) socket.destroy();
+    if (end < 0) return;
+    socket.off('data', take).resume();
+    onLine(text.slice(0, end));
+  };
+  socket.on('data', take);
+}

@@ -1,0 +1,42 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { loadSettings } from '@llm-monitor/config';
+import { createLogger } from '@llm-monitor/exporter-http';
+
+import { loadScenario } from './load-scenario.ts';
+import { startMock, type RunningMock } from './mock.ts';
+import { settings } from './settings.ts';
+
+/** A mock for tests on ports that the system chooses. */
+export interface TestMock extends RunningMock {
+  readonly folder: string;
+  urlOf(engine: string): string;
+}
+
+/** @throws Error where the scenario has problems */
+export async function startTestMock(scenario: string, smiScript: string): Promise<TestMock> {
+  const folder = mkdtempSync(join(tmpdir(), 'mock-host-'));
+  const loaded = loadScenario('test.yaml', () => scenario);
+  if (!loaded.ok) throw new Error(loaded.message);
+  const read = loadSettings(settings, {
+    env: {
+      MOCK_EXPORTER_PORT: '0',
+      MOCK_EXPORTER_WARM_UP: '60s',
+      MOCK_EXPORTER_HOST_FOLDER: folder,
+      MOCK_EXPORTER_SPEED: '20',
+    },
+    argv: [],
+    readFile: () => '',
+  });
+  if (!read.ok) throw new Error(JSON.stringify(read));
+  const mock = await startMock({
+    settings: read.values,
+    scenario: loaded.scenario,
+    smiScript,
+    log: createLogger({ app: 'mock-exporter', level: 'fatal' }),
+  });
+  const urlOf = (name: string): string => mock.engines.find((engine) => engine.name === name)?.url ?? '';
+  return { ...mock, folder, urlOf };
+}

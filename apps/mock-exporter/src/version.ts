@@ -1,0 +1,2 @@
+/** The version of this app: that of its package.json, which a test compares. */
+export const VERSION = '0.1.0';

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Runs the monitor over a simulated host: engines, GPUs and users that are not there. Options go to the monitor.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+mock=apps/mock-exporter/dist/main.cjs
+monitor=apps/monitor/dist/main.cjs
+folder=$(mktemp -d)
+mock_pid=
+monitor_pid=
+
+# Both end with the script, whoever ends first.
+end() {
+  trap '' INT TERM
+  for pid in $monitor_pid $mock_pid; do kill "$pid" 2>/dev/null || true; done
+  wait
+  rm -rf "$folder"
+}
+trap end EXIT
+trap 'exit 130' INT TERM
+
+MOCK_EXPORTER_HOST_FOLDER="$folder" MOCK_EXPORTER_LOG_LEVEL=warn node "$mock" &
+mock_pid=$!
+for ((tries = 0; ; tries += 1)); do
+  if [[ -S $folder/bin/nvidia-smi.sock ]]; then break; fi
+  if ! kill -0 "$mock_pid" 2>/dev/null; then exit 1; fi
+  if ((tries > 600)); then
+    echo 'The simulated host did not start within a minute.' >&2
+    exit 1
+  fi
+  sleep 0.1
+done
+cat >&2 <<'TEXT'
+A simulated host runs: four GPUs, four engines, changing traffic. Nothing of it is real.
+  node apps/mock-exporter/dist/main.cjs incidents          what can go wrong
+  node apps/mock-exporter/dist/main.cjs start hang chat    let it
+TEXT
+PATH="$folder/bin:$PATH" MONITOR_GPU_BACKEND=nvidia-smi node "$monitor" "$@" &
+monitor_pid=$!
+wait -n "$mock_pid" "$monitor_pid"
