@@ -17,7 +17,7 @@ import { HostFolder } from './host-folder.ts';
 import { Pacer } from './pacer.ts';
 import type { Settings } from './settings.ts';
 import { SMI_SOCKET } from './smi-protocol.ts';
-import { serveSmi, type SmiSocket } from './smi-socket.ts';
+import { HostFolderError, serveSmi, type SmiSocket } from './smi-socket.ts';
 import { VERSION } from './version.ts';
 
 const FOLDER_INTERVAL_MILLISECONDS = 1000;
@@ -79,7 +79,9 @@ export async function startMock({ settings, scenario, smiScript, log }: MockPart
     }
     if (settings.hostFolder !== undefined) {
       closers.push(
-        await serveFolder(settings.hostFolder, smiScript, () => hostOf(world, scenario, epochSeconds, now())),
+        await serveFolder(settings.hostFolder, smiScript, log, () =>
+          hostOf(world, scenario, epochSeconds, now()),
+        ),
       );
     }
     const listening = await listen(createApp({ settings, world, pacer, log }), {
@@ -137,19 +139,42 @@ function createApp({
   });
 }
 
+function openFolder(path: string, smiScript: string, host: GpuHost): HostFolder {
+  try {
+    const folder = new HostFolder(path, smiScript);
+    folder.write(host);
+    return folder;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new HostFolderError(
+      `the files of the simulated host cannot be written below ${path} (${why}); set MOCK_EXPORTER_HOST_FOLDER to a folder of yours`,
+    );
+  }
+}
+
 /** Keeps the files of the host as the world is, and answers its nvidia-smi. @returns what ends it */
 async function serveFolder(
   path: string,
   smiScript: string,
+  log: Logger,
   host: () => GpuHost & { readonly isFrozen: boolean },
 ): Promise<() => Promise<void>> {
-  const folder = new HostFolder(path, smiScript);
-  folder.write(host());
+  const folder = openFolder(path, smiScript, host());
   const socket: SmiSocket = await serveSmi(join(folder.socketFolder, SMI_SOCKET), (args) => {
     const now = host();
     return now.isFrozen ? undefined : answerNvidiaSmi(args, now);
   });
-  const timer = setInterval(() => folder.write(host()), FOLDER_INTERVAL_MILLISECONDS);
+  let wasTold = false;
+  const timer = setInterval(() => {
+    try {
+      folder.write(host());
+      wasTold = false;
+    } catch (err) {
+      // A full disk costs the files, not the engines.
+      if (!wasTold) log.error({ err }, 'the files of the simulated host could not be written');
+      wasTold = true;
+    }
+  }, FOLDER_INTERVAL_MILLISECONDS);
   return () => {
     clearInterval(timer);
     return socket.close();

@@ -10,10 +10,13 @@ import {
   TlsSettingsError,
 } from '@llm-monitor/exporter-http';
 
+import { ModelTooLarge } from '@llm-monitor/simulation';
+
 import { runControl, type ClientResult, type ControlCommand } from './control-client.ts';
 import { loadScenario } from './load-scenario.ts';
 import { startMock } from './mock.ts';
 import { settings } from './settings.ts';
+import { HostFolderError } from './smi-socket.ts';
 import { VERSION } from './version.ts';
 
 /** Streams under way are cut after it. */
@@ -70,5 +73,7 @@ function tell({ stdout, stderr, exitCode }: ClientResult): void {
 
 /** What the user can mend, told without a stack. */
 function isSettingsFailure(error: unknown): error is Error {
-  return [ListenError, TlsSettingsError, AuthSettingsError].some((kind) => error instanceof kind);
+  return [ListenError, TlsSettingsError, AuthSettingsError, HostFolderError, ModelTooLarge].some(
+    (kind) => error instanceof kind,
+  );
 }

@@ -1,10 +1,16 @@
-import { createServer, type Socket } from 'node:net';
+import { rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 
 import { readArguments, type ProgramAnswer } from './smi-protocol.ts';
 
 /** Command lines are short; who sends more is not our nvidia-smi. */
 const MAX_REQUEST_BYTES = 64 * 1024;
 const IDLE_SECONDS = 10;
+
+/** The host folder cannot be used; the message says how to mend it. */
+export class HostFolderError extends Error {
+  override readonly name = 'HostFolderError';
+}
 
 /** Answers the nvidia-smi of the simulated host. */
 export interface SmiSocket {
@@ -13,14 +19,20 @@ export interface SmiSocket {
 
 /**
  * Listens for runs of the simulated nvidia-smi.
- * @param path of the socket, which must not be there yet
+ * @param path of the socket; one that a mock left behind, which was killed, is taken over
  * @param answer undefined for a run that hangs: nothing is sent, as a driver that does not return
- * @throws what `listen` emits, as where the folder cannot be written
+ * @throws HostFolderError where another mock answers there; else what `listen` emits
  */
 export async function serveSmi(
   path: string,
   answer: (args: readonly string[]) => ProgramAnswer | undefined,
 ): Promise<SmiSocket> {
+  if (await answers(path)) {
+    throw new HostFolderError(
+      `another mock-exporter answers at ${path}; stop it, or set MOCK_EXPORTER_HOST_FOLDER to another folder`,
+    );
+  }
+  rmSync(path, { force: true });
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     open.add(socket);
@@ -45,6 +57,17 @@ export async function serveSmi(
         for (const socket of open) socket.destroy();
       }),
   };
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
 const NOT_UNDERSTOOD: ProgramAnswer = { stdout: '', stderr: 'no list of arguments came\n', exitCode: 2 };

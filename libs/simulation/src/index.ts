@@ -40,3 +40,4 @@ export {
   trafficTruths,
   worldTruths,
 } from './world/truth-metrics.ts';
+export { ModelTooLarge } from './engine/memory-plan.ts';
