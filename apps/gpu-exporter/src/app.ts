@@ -7,11 +7,12 @@ import {
   type Readiness,
 } from '@llm-monitor/exporter-http';
 import { GpuExposition, type GpuSnapshot, type GpuWatch } from '@llm-monitor/gpus';
-import { contentTypes, negotiateFormat, renderWith, type SelfMetrics } from '@llm-monitor/metrics-core';
+import { contentTypes, negotiateFormat, type Clock, type SelfMetrics } from '@llm-monitor/metrics-core';
 import type { Logger } from 'pino';
 
 import { GPUS_STYLE, gpusPage, overviewPage } from './gpus-page.ts';
 import { gpusView, type GpusView } from './gpus-view.ts';
+import { SelfExposition } from './self-exposition.ts';
 import type { Settings } from './settings.ts';
 import { VERSION } from './version.ts';
 
@@ -26,6 +27,7 @@ export interface AppParts {
   readonly selfMetrics: SelfMetrics;
   readonly ready: () => Readiness;
   readonly log: Logger;
+  readonly clock: Clock;
 }
 
 /** Of the windows on pages, which are nobody's scrape. */
@@ -40,6 +42,7 @@ export function createApp(parts: AppParts): HttpApp {
   const { settings, selfMetrics } = parts;
   const { expectedDevices, maxProcessesPerGpu } = settings;
   const exposition = new GpuExposition();
+  const selfExposition = new SelfExposition(selfMetrics, parts.clock);
 
   const view = (): GpusView => {
     const watch = parts.watch();
@@ -79,8 +82,7 @@ export function createApp(parts: AppParts): HttpApp {
         ...(expectedDevices === undefined ? {} : { expectedDevices }),
       };
       const gpus = exposition.print(parts.watch()?.scrape(client) ?? NOT_STARTED, options, format);
-      const ofItself = await renderWith([], selfMetrics, format);
-      return { contentType: contentTypes[format], body: [...gpus, ...ofItself] };
+      return { contentType: contentTypes[format], body: [...gpus, ...(await selfExposition.print(format))] };
     },
     routes: (router) => {
       router.get('/gpus', answerGpus);

@@ -109,6 +109,7 @@ export async function startExporter({
         ? { ready: true }
         : { ready: false, reason: 'the first reading of the GPUs is under way' },
     log,
+    clock,
   });
   const listening = await listen(app, {
     host: settings.host,

@@ -5,6 +5,8 @@ import type { Context, Middleware, ParameterizedContext } from 'koa';
 export interface HttpState {
   /** Aborts when the client goes away before its answer is complete, and at the request's deadline. */
   signal: AbortSignal;
+  /** Aborts it. */
+  abort: () => void;
 }
 
 /** A Koa context as a route of the assembly sees it. */

@@ -43,13 +43,11 @@ export function limitConcurrency(maxConcurrentRequests: number): HttpMiddleware 
  */
 export function limitDuration(timeoutSeconds: number): HttpMiddleware {
   return async (ctx, next) => {
-    const deadline = new AbortController();
-    ctx.state.signal = AbortSignal.any([ctx.state.signal, deadline.signal]);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
         reject(new RequestError(503, `No answer was ready within ${timeoutSeconds} s.`));
-        deadline.abort();
+        ctx.state.abort();
       }, timeoutSeconds * 1000).unref(); // a route that hangs keeps no process from ending
     });
     try {

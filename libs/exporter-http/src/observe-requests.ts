@@ -24,8 +24,9 @@ export function observeRequests({
   return (ctx, next) => {
     const startedMilliseconds = performance.now();
     const { method, path, res } = ctx;
-    const clientLeft = new AbortController();
-    ctx.state.signal = clientLeft.signal;
+    const work = new AbortController();
+    ctx.state.signal = work.signal;
+    ctx.state.abort = () => work.abort();
     metrics.started();
     res.once('close', () => {
       const isComplete = res.writableFinished;
@@ -42,7 +43,7 @@ export function observeRequests({
         },
         'request',
       );
-      if (!isComplete) clientLeft.abort();
+      if (!isComplete) work.abort();
     });
     return next();
   };

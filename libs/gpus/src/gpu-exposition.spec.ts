@@ -38,7 +38,7 @@ function snapshot(read: GpuReading, max = 0.5): GpuSnapshot {
 
 describe.each(['text', 'openmetrics'] as const)('an exposition in %s', (format) => {
   const exposition = new GpuExposition();
-  const print = (of: GpuSnapshot): string => [...exposition.print(of, OPTIONS, format)].join('');
+  const print = (of: GpuSnapshot): string => Buffer.concat(exposition.print(of, OPTIONS, format)).toString();
   const whole = (of: GpuSnapshot): string =>
     renderExposition(gpuSnapshotFamilies(of, OPTIONS), format).replace('# EOF\n', '');
 

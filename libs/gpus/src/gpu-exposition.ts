@@ -1,12 +1,8 @@
-import {
-  renderExposition,
-  renderPieces,
-  type ExpositionFormat,
-  type MetricFamily,
-} from '@llm-monitor/metrics-core';
+import { renderExposition, type ExpositionFormat, type MetricFamily } from '@llm-monitor/metrics-core';
 
 import type { GpuSnapshot, WatchedGpu } from './snapshot.ts';
 import {
+  gpuConditionFamilies,
   gpuPointFamilies,
   gpuStateFamilies,
   gpuXidFamilies,
@@ -20,6 +16,7 @@ const END = '# EOF\n';
  * and the drivers' errors hardly ever: they are printed once for several scrapers, and not again while a driver hangs.
  */
 export class GpuExposition {
+  private readonly conditions = new PrintedOnce(gpuConditionFamilies, ({ reading }) => [reading]);
   private readonly points = new PrintedOnce(gpuPointFamilies, ({ reading }) => [reading]);
   private readonly xids = new PrintedOnce(gpuXidFamilies, ({ reading, xids }) => [
     reading.gpu,
@@ -27,22 +24,28 @@ export class GpuExposition {
     xids,
   ]);
 
-  /** The text in pieces, without the end that OpenMetrics wants: more is to follow. */
-  *print(snapshot: GpuSnapshot, options: GpuSnapshotOptions, format: ExpositionFormat): Generator<string> {
-    for (const piece of renderPieces(gpuStateFamilies(snapshot, options), format)) {
-      if (piece !== END) yield piece;
-    }
-    yield this.xids.print(snapshot.gpus, format);
-    yield this.points.print(snapshot.gpus, format);
+  /** The text as UTF-8 in pieces, without the end that OpenMetrics wants: more is to follow. */
+  print(snapshot: GpuSnapshot, options: GpuSnapshotOptions, format: ExpositionFormat): Uint8Array[] {
+    const state = renderExposition(gpuStateFamilies(snapshot, options), format);
+    return [
+      this.conditions.print(snapshot.gpus, format),
+      Buffer.from(withoutEnd(state)),
+      this.xids.print(snapshot.gpus, format),
+      this.points.print(snapshot.gpus, format),
+    ];
   }
+}
+
+function withoutEnd(text: string): string {
+  return text.endsWith(END) ? text.slice(0, -END.length) : text;
 }
 
 interface Printed {
   readonly from: readonly unknown[];
-  readonly text: string;
+  readonly bytes: Uint8Array;
 }
 
-/** The text of families that are the same for as long as what they are made from is. */
+/** The printed families that are the same for as long as what they are made from is. */
 class PrintedOnce {
   private readonly printed = new Map<ExpositionFormat, Printed>();
 
@@ -57,15 +60,14 @@ class PrintedOnce {
     this.madeFrom = madeFrom;
   }
 
-  print(gpus: readonly WatchedGpu[], format: ExpositionFormat): string {
+  print(gpus: readonly WatchedGpu[], format: ExpositionFormat): Uint8Array {
     const from = gpus.flatMap(this.madeFrom);
     const before = this.printed.get(format);
     if (before?.from.length === from.length && from.every((part, index) => part === before.from[index])) {
-      return before.text;
+      return before.bytes;
     }
-    const text = renderExposition(this.familiesOf(gpus), format);
-    const open = text.endsWith(END) ? text.slice(0, -END.length) : text;
-    this.printed.set(format, { from, text: open });
-    return open;
+    const bytes = Buffer.from(withoutEnd(renderExposition(this.familiesOf(gpus), format)));
+    this.printed.set(format, { from, bytes });
+    return bytes;
   }
 }

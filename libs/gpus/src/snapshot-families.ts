@@ -33,10 +33,18 @@ export interface GpuSnapshotOptions {
  */
 export function gpuSnapshotFamilies(snapshot: GpuSnapshot, options: GpuSnapshotOptions): MetricFamily[] {
   return [
+    ...gpuConditionFamilies(snapshot.gpus),
     ...gpuStateFamilies(snapshot, options),
     ...gpuXidFamilies(snapshot.gpus),
     ...gpuPointFamilies(snapshot.gpus),
   ];
+}
+
+/** Which GPUs there are and how they are: these change only with a reading. */
+export function gpuConditionFamilies(gpus: readonly Pick<WatchedGpu, 'reading'>[]): MetricFamily[] {
+  const series = new SeriesTable();
+  for (const { reading } of gpus) addCondition(series, reading);
+  return series.families();
 }
 
 /** Errors that the drivers told of: the same for weeks. */
@@ -60,14 +68,13 @@ export function gpuPointFamilies(gpus: readonly Pick<WatchedGpu, 'reading'>[]): 
   return series.families();
 }
 
-/** What is told beside them: conditions, facts, windows, processes, and how the backends are. */
+/** What is told beside them: windows, processes, and how the backends are. */
 export function gpuStateFamilies(
   { gpus, backends }: GpuSnapshot,
   { expectedDevices, maxProcessesPerGpu, onDroppedSeries }: GpuSnapshotOptions,
 ): MetricFamily[] {
   const series = new SeriesTable();
   for (const gpu of gpus) {
-    addCondition(series, gpu.reading);
     addWatched(series, gpu);
     const { kept, dropped } = largest(gpu.processes ?? [], maxProcessesPerGpu);
     addProcesses(series, gpu.reading, kept);
@@ -261,15 +268,15 @@ function programName(command: string | undefined): string | undefined {
 
 type SeriesName = ExporterMetricName | GpuMetricName;
 interface Head {
+  readonly name: string;
   readonly type: ScalarType;
   readonly help: string;
   readonly unit?: string;
 }
 
-const HEADS: ReadonlyMap<string, Head> = new Map<string, Head>([
-  ...Object.entries(exporterMetrics),
-  ...Object.entries(gpuMetrics),
-]);
+const HEADS: readonly Head[] = Object.entries<Omit<Head, 'name'>>({ ...exporterMetrics, ...gpuMetrics }).map(
+  ([name, { type, help, unit }]) => ({ name, type, help, ...(unit === undefined ? {} : { unit }) }),
+);
 
 /** Collects series under their declared heads. */
 class SeriesTable {
@@ -285,10 +292,9 @@ class SeriesTable {
 
   families(): MetricFamily[] {
     const families: MetricFamily[] = [];
-    for (const [name, { type, help, unit }] of HEADS) {
-      const points = this.points.get(name);
-      if (points !== undefined)
-        families.push({ name, type, help, points, ...(unit === undefined ? {} : { unit }) });
+    for (const head of HEADS) {
+      const points = this.points.get(head.name);
+      if (points !== undefined) families.push({ ...head, points });
     }
     return families;
   }

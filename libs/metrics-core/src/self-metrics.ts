@@ -71,7 +71,11 @@ export interface SelfMetrics {
   readonly collectors: CollectorMetrics;
   /** Where a cardinality guard reports. A collector that is forgotten takes its source's series along. */
   readonly countDroppedSeries: CountDroppedSeries;
-  /** All metrics of the registry as families. */
+  /** What Node.js and the system say of the process. It costs more than the rest: much of it is read from `/proc`. */
+  processFamilies(): Promise<MetricFamily[]>;
+  /** All metrics of the registry. */
+  appFamilies(): Promise<MetricFamily[]>;
+  /** Both. */
   families(): Promise<MetricFamily[]>;
 }
 
@@ -90,9 +94,10 @@ const EVENT_LOOP_LAG = ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', 
 /** The metrics of this process: what Node.js says of itself under prom-client's names, and `selfFamilies`. */
 export function createSelfMetrics({ app, version }: { app: string; version: string }): SelfMetrics {
   const registry = new Registry();
+  const ofProcess = new Registry();
   // Its timer would else wake the process a hundred times a second, which shows in an exporter that hardly works.
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 });
-  for (const name of [...MISNAMED_GAUGES, ...EVENT_LOOP_LAG]) registry.removeSingleMetric(name);
+  collectDefaultMetrics({ register: ofProcess, eventLoopMonitoringPrecision: 100 });
+  for (const name of [...MISNAMED_GAUGES, ...EVENT_LOOP_LAG]) ofProcess.removeSingleMetric(name);
   const [build, success, duration, lastSuccess, errors, dropped] = selfFamilies;
   gauge(registry, build).set({ app, version }, 1);
   const successGauge = gauge(registry, success);
@@ -102,6 +107,8 @@ export function createSelfMetrics({ app, version }: { app: string; version: stri
   const droppedCounter = counter(registry, dropped);
   const errorReasons = new ReasonMemory();
   const dropReasons = new ReasonMemory();
+  const processFamilies = () => familiesOf(ofProcess);
+  const appFamilies = () => familiesOf(registry);
 
   return {
     registry,
@@ -128,8 +135,10 @@ export function createSelfMetrics({ app, version }: { app: string; version: stri
       dropReasons.add(source, reason);
       droppedCounter.inc({ source, reason }, series);
     },
+    processFamilies,
+    appFamilies,
     async families() {
-      return (await registry.getMetricsAsJSON()).map(familyOf);
+      return [...(await processFamilies()), ...(await appFamilies())];
     },
   };
 }
@@ -149,6 +158,10 @@ function gauge(registry: Registry, { name, help, labels }: SelfFamily): Gauge {
 
 function counter(registry: Registry, { name, help, labels }: SelfFamily): Counter {
   return new Counter({ name, help, labelNames: [...labels], registers: [registry] });
+}
+
+async function familiesOf(registry: Registry): Promise<MetricFamily[]> {
+  return (await registry.getMetricsAsJSON()).map(familyOf);
 }
 
 type ClientMetric = MetricObjectWithValues<MetricValue<string>>;
