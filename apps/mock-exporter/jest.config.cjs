@@ -1,1 +1,5 @@
-module.exports = require('../../jest.preset.cjs')('mock-exporter', __dirname);
+module.exports = {
+  ...require('../../jest.preset.cjs')('mock-exporter', __dirname),
+  // Tests run in a context of their own, in which each look at a global is slow: a world computes twice as fast with it.
+  sandboxInjectedGlobals: ['Math'],
+};

@@ -1,1 +1,5 @@
-module.exports = require('../../jest.preset.cjs')('simulation', __dirname);
+module.exports = {
+  ...require('../../jest.preset.cjs')('simulation', __dirname),
+  // Tests run in a context of their own, in which each look at a global is slow: a world computes twice as fast with it.
+  sandboxInjectedGlobals: ['Math'],
+};

@@ -9,26 +9,28 @@ folder=$(mktemp -d)
 mock_pid=
 monitor_pid=
 
-# Both end with the script, whoever ends first.
+# Both end with the script, whoever ends first. Each is a process group of its own: Ctrl-C reaches the script alone,
+# which tells them once.
+set -m
 end() {
-  trap '' INT TERM
+  trap '' HUP INT TERM
   for pid in $monitor_pid $mock_pid; do kill "$pid" 2>/dev/null || true; done
   wait
   rm -rf "$folder"
 }
 trap end EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT TERM
 
 MOCK_EXPORTER_HOST_FOLDER="$folder" MOCK_EXPORTER_LOG_LEVEL=warn node "$mock" &
 mock_pid=$!
 for ((tries = 0; ; tries += 1)); do
   if [[ -S $folder/bin/nvidia-smi.sock ]]; then break; fi
   if ! kill -0 "$mock_pid" 2>/dev/null; then exit 1; fi
-  if ((tries > 600)); then
+  if ((tries > 3000)); then
     echo 'The simulated host did not start within a minute.' >&2
     exit 1
   fi
-  sleep 0.1
+  sleep 0.02
 done
 cat >&2 <<'TEXT'
 A simulated host runs: four GPUs, four engines, changing traffic. Nothing of it is real.

@@ -8,14 +8,10 @@
  * `--check` ends with 1 when a budget is missed.
  */
 import { Buffer } from 'node:buffer';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { build } from 'esbuild';
+import { bundled } from './bundle.mjs';
 import { vllmExposition } from './parse-vllm-exposition.mjs';
 
 const BUDGET = { megabytesPerSecond: 60, timesAsFast: 4 };
@@ -151,19 +147,6 @@ function report() {
 function median(numbers) {
   const sorted = numbers.toSorted((low, high) => low - high);
   return sorted[Math.floor(sorted.length / 2)];
-}
-
-async function bundled(contents) {
-  const root = fileURLToPath(new URL('../..', import.meta.url));
-  const directory = mkdtempSync(path.join(tmpdir(), 'bench-'));
-  try {
-    const outfile = path.join(directory, 'bundle.cjs');
-    const stdin = { contents, resolveDir: root, loader: 'ts' };
-    await build({ stdin, outfile, bundle: true, platform: 'node', target: 'node20', format: 'cjs' });
-    return createRequire(pathToFileURL(outfile))(outfile);
-  } finally {
-    rmSync(directory, { recursive: true });
-  }
 }
 
 function packages() {

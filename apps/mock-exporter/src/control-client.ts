@@ -1,3 +1,17 @@
+import { request as requestPlain } from 'node:http';
+import { request as requestTls, type RequestOptions } from 'node:https';
+import { text as textOf } from 'node:stream/consumers';
+
+const ANSWER_SECONDS = 30;
+
+/** Where a mock is, and what it asks of its clients. */
+export interface ControlAddress {
+  readonly url: string;
+  readonly token?: string;
+  /** PEM of the certificate that the mock itself shows: no other is trusted, whatever name is in it. */
+  readonly certificate?: string;
+}
+
 /** What a command of the running mock printed, and its exit code. */
 export interface ClientResult {
   readonly stdout: string;
@@ -20,21 +34,19 @@ interface IncidentsView {
   readonly active: readonly { readonly id: number; readonly incident: string; readonly target: string }[];
 }
 
-/** Runs a command against the control API of the mock that listens at `url`. */
-export async function runControl(url: string, command: ControlCommand): Promise<ClientResult> {
+/** Runs a command against the control API of a mock. Failures are told in what it printed. */
+export async function runControl(address: ControlAddress, command: ControlCommand): Promise<ClientResult> {
   try {
     if (command.command === 'incidents')
-      return done(listed(await ask<IncidentsView>(`${url}/api/incidents`)));
+      return done(listed(await ask<IncidentsView>(address, 'GET', '/api/incidents')));
     if (command.command === 'stop') {
-      const path = `${url}/api/incidents/${encodeURIComponent(command.incident)}`;
-      const { stopped } = await ask<{ readonly stopped: number }>(path, { method: 'DELETE' });
+      const path = `/api/incidents/${encodeURIComponent(command.incident)}`;
+      const { stopped } = await ask<{ readonly stopped: number }>(address, 'DELETE', path);
       return done(`stopped ${command.incident} on ${stopped} target(s)\n`);
     }
     const { incident, target, forSeconds } = command;
-    const started = await ask<{ readonly target: string }>(`${url}/api/incidents`, {
-      method: 'POST',
-      body: JSON.stringify({ incident, target, for_seconds: forSeconds }),
-    });
+    const wanted = JSON.stringify({ incident, target, for_seconds: forSeconds });
+    const started = await ask<{ readonly target: string }>(address, 'POST', '/api/incidents', wanted);
     return done(`${incident} goes on on ${started.target}; stop it with: mock-exporter stop ${incident}\n`);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -53,19 +65,57 @@ function listed({ incidents, active }: IncidentsView): string {
   return `${lines.join('\n')}\n\ngoing on: ${going.length === 0 ? 'nothing' : going.join(', ')}\n`;
 }
 
-async function ask<Answer>(url: string, init: RequestInit = {}): Promise<Answer> {
-  const answer = await fetch(url, { ...init, headers: { accept: 'application/json' } }).catch(() => {
-    throw new Error(`no mock-exporter answers at ${url}; is it running, and on this port?`);
+async function ask<Answer>(
+  address: ControlAddress,
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  body?: string,
+): Promise<Answer> {
+  const { status, text } = await send(address, method, path, body).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`no mock-exporter answers at ${address.url} (${why}); is it running, and on this port?`);
   });
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(errorOf(text));
+  if (status === 401) throw new Error(WHO);
+  if (status >= 400) throw new Error(errorOf(text));
   return JSON.parse(text) as Answer;
 }
 
+const WHO =
+  'the mock wants to know who asks; set MOCK_EXPORTER_AUTH_TOKEN_FILE, or MOCK_EXPORTER_AUTH_TOKEN, for this command as for the mock';
+
+/** @throws Error where there is no answer */
+function send(
+  { url, token, certificate }: ControlAddress,
+  method: string,
+  path: string,
+  body: string | undefined,
+): Promise<{ readonly status: number; readonly text: string }> {
+  const options: RequestOptions = {
+    method,
+    headers: {
+      accept: 'application/json',
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    },
+    signal: AbortSignal.timeout(ANSWER_SECONDS * 1000),
+    ...(certificate === undefined
+      ? {}
+      : { ca: certificate, allowPartialTrustChain: true, checkServerIdentity: () => undefined }),
+  };
+  return new Promise((resolve, reject) => {
+    const request = url.startsWith('https:') ? requestTls : requestPlain;
+    const sent = request(`${url}${path}`, options, (answer) => {
+      textOf(answer).then((text) => resolve({ status: answer.statusCode ?? 0, text }), reject);
+    });
+    sent.once('error', reject);
+    sent.end(body);
+  });
+}
+
+/** Errors of the mock come as `{ error: { message } }`; what is no such thing is told as it is. */
 function errorOf(text: string): string {
   try {
-    const { error } = JSON.parse(text) as { readonly error?: unknown };
-    return typeof error === 'string' ? error : text;
+    const { error } = JSON.parse(text) as { readonly error?: { readonly message?: unknown } };
+    return typeof error?.message === 'string' ? error.message : text;
   } catch {
     return text;
   }

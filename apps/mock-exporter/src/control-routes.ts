@@ -12,6 +12,8 @@ import {
 import type { Pacer } from './pacer.ts';
 
 const MAX_BODY_BYTES = 64 * 1024;
+/** Nothing else is answered while the world runs ahead. */
+const MAX_ADVANCE_SECONDS = 60;
 const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 
 export interface ControlParts {
@@ -36,8 +38,8 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
     pacer.catchUp();
     ctx.body = {
       incidents: INCIDENT_NAMES.map((name) => {
-        const { title, effect, target, parameters, signs } = incidentOf(name);
-        return { name, title, effect, target, parameters, signs };
+        const { title, effect, target, needs, parameters, signs } = incidentOf(name);
+        return { name, title, effect, target, needs, parameters, signs };
       }),
       active: world.incidents.active.map(activeView),
     };
@@ -93,6 +95,16 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
     }
     pacer.setSpeed(speed);
     ctx.body = { speed };
+  });
+
+  router.post('/api/advance', async (ctx) => {
+    guard(ctx);
+    const { seconds } = await readJson(ctx);
+    if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= MAX_ADVANCE_SECONDS)) {
+      throw new RequestError(400, `seconds: expected a number above 0, and ${MAX_ADVANCE_SECONDS} at most`);
+    }
+    pacer.advance(seconds);
+    ctx.body = { now: world.now };
   });
 
   router.post('/api/load', async (ctx) => {

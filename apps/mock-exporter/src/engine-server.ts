@@ -15,12 +15,17 @@ import {
   type SurfaceContext,
   type WorldEngine,
 } from '@llm-monitor/simulation';
+import type { Logger } from 'pino';
+
+import { reachableUrl } from './reachable-url.ts';
 
 /** Prompts of a million tokens fit; what is larger is refused. */
 const MAX_BODY_BYTES = 16 * 1024 ** 2;
 const REQUEST_SECONDS = 30;
 /** What a client does not read is kept up to here; beyond it, it is taken for gone. */
 const MAX_UNREAD_BYTES = 4 * 1024 ** 2;
+/** Between two attempts to take a port that another program has meanwhile. */
+const RETRY_MILLISECONDS = 1000;
 
 export interface EngineServerParts {
   readonly engine: WorldEngine;
@@ -31,6 +36,7 @@ export interface EngineServerParts {
   readonly epochSeconds: number;
   /** Brings the world to this instant and says which it is. */
   readonly now: () => number;
+  readonly log: Logger;
 }
 
 /** One engine of the world on its own port, with the paths and words of the real one. */
@@ -41,6 +47,8 @@ export class EngineServer {
   private lastScrape: SurfaceContext['lastScrape'];
   private calls = 0;
   private isOpen = false;
+  private nextTryMilliseconds = 0;
+  private wasTold = false;
 
   constructor(parts: EngineServerParts) {
     this.parts = parts;
@@ -55,7 +63,7 @@ export class EngineServer {
 
   /** Undefined until it listened once, where the system chooses the port. */
   get url(): string | undefined {
-    return this.port === 0 ? undefined : `http://${this.parts.host}:${this.port}`;
+    return this.port === 0 ? undefined : reachableUrl('http', this.parts.host, this.port);
   }
 
   /**
@@ -69,7 +77,8 @@ export class EngineServer {
       this.server.once('error', fail);
       this.server.listen({ host, port: this.port }, () => {
         this.server.off('error', fail);
-        this.server.on('error', () => undefined);
+        this.server.on('error', (err) => this.failed(err));
+        this.server.on('listening', () => this.opened());
         this.port = (this.server.address() as AddressInfo).port;
         this.isOpen = true;
         resolve();
@@ -77,10 +86,14 @@ export class EngineServer {
     });
   }
 
-  /** Opens and closes the port as the engine does: a process that is down refuses connections. */
+  /**
+   * Opens and closes the port as the engine does: a process that is down refuses connections. A port that another program
+   * took meanwhile is tried again until it is free.
+   */
   follow(): void {
     const isUp = surfaces[this.parts.spec.kind].listens(this.parts.engine.now.state());
     if (isUp === this.isOpen) return;
+    if (isUp && performance.now() < this.nextTryMilliseconds) return;
     this.isOpen = isUp;
     if (isUp) {
       this.server.listen({ host: this.parts.host, port: this.port });
@@ -95,6 +108,31 @@ export class EngineServer {
       this.server.close(() => resolve());
       this.server.closeAllConnections();
     });
+  }
+
+  /** The port was taken again; by then the engine may be down already. */
+  private opened(): void {
+    if (!this.isOpen) this.server.close();
+    if (this.wasTold)
+      this.parts.log.info({ engine: this.parts.spec.name }, 'the port of an engine is free again');
+    this.wasTold = false;
+  }
+
+  private failed(err: Error): void {
+    const facts = { err, engine: this.parts.spec.name, port: this.port };
+    if (this.server.listening) {
+      this.parts.log.error(facts, 'a connection to an engine could not be accepted');
+      return;
+    }
+    this.isOpen = false;
+    this.nextTryMilliseconds = performance.now() + RETRY_MILLISECONDS;
+    if (!this.wasTold) {
+      this.parts.log.error(
+        facts,
+        'the port of an engine that is up again cannot be had; trying until it is free',
+      );
+    }
+    this.wasTold = true;
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -125,6 +163,7 @@ export class EngineServer {
 
   /** A request that is sent here becomes one in the world, and its tokens come when the world says them. */
   private offer(path: string, call: ApiCall, parts: CallParts, response: ServerResponse): void {
+    if (response.destroyed) return; // Its client went away while its body was read.
     const engine = this.parts.engine.now;
     let isOver = false;
     const write = (text: string): void => {
@@ -173,12 +212,13 @@ export class EngineServer {
 
   private context(seconds: number): SurfaceContext {
     const { spec, epochSeconds } = this.parts;
-    const { loras, maxSequences } = spec.settings;
+    const { loras, maxSequences, contextTokens } = spec.settings;
     return {
       seconds,
       epochSeconds,
       models: spec.models,
       maxRunning: maxSequences,
+      ...(contextTokens === undefined ? {} : { contextTokens }),
       ...(loras === undefined ? {} : { loras: loras.names }),
       ...(this.lastScrape === undefined ? {} : { lastScrape: this.lastScrape }),
     };

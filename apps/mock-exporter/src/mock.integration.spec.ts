@@ -44,7 +44,7 @@ beforeAll(async () => {
     format: 'cjs',
     outfile: smiScript,
   });
-  mock = await startTestMock(SCENARIO, smiScript);
+  mock = await startTestMock(SCENARIO, { smiScript });
 }, 60_000);
 
 afterAll(async () => {
@@ -129,12 +129,15 @@ describe('a client that goes away', () => {
 describe('an incident', () => {
   it('is started, listed and stopped from the command line', async () => {
     const url = mock.listening.url;
-    const started = await runControl(url, {
-      command: 'start',
-      incident: 'hang',
-      target: 'vllm',
-      forSeconds: undefined,
-    });
+    const started = await runControl(
+      { url },
+      {
+        command: 'start',
+        incident: 'hang',
+        target: 'vllm',
+        forSeconds: undefined,
+      },
+    );
     expect(started).toEqual({
       stdout: 'hang goes on on engine vllm; stop it with: mock-exporter stop hang\n',
       stderr: '',
@@ -143,10 +146,10 @@ describe('an incident', () => {
     expect(await sample(/^sim_incident_active\{incident="hang"/)).toBe(1);
     expect(await sample(/^sim_engine_serving\{engine="vllm"/)).toBe(0);
     expect((await fetch(`${mock.urlOf('vllm')}/health`)).status).toBe(200);
-    expect((await runControl(url, { command: 'incidents' })).stdout).toContain(
+    expect((await runControl({ url }, { command: 'incidents' })).stdout).toContain(
       'going on: hang on engine vllm',
     );
-    expect((await runControl(url, { command: 'stop', incident: 'hang' })).exitCode).toBe(0);
+    expect((await runControl({ url }, { command: 'stop', incident: 'hang' })).exitCode).toBe(0);
     expect(await sample(/^sim_engine_serving\{engine="vllm"/)).toBe(1);
   });
 
@@ -156,14 +159,18 @@ describe('an incident', () => {
     ['a target of the wrong kind', 'xid_79', 'tgi', 'tgi'],
   ] as const;
   it.each(wrong)('with %s is refused, with what is wrong', async (_what, incident, target, words) => {
-    const result = await runControl(mock.listening.url, {
-      command: 'start',
-      incident,
-      target,
-      forSeconds: undefined,
-    });
+    const result = await runControl(
+      { url: mock.listening.url },
+      {
+        command: 'start',
+        incident,
+        target,
+        forSeconds: undefined,
+      },
+    );
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toContain(words);
+    expect(result.stderr).not.toContain('{');
   });
 
   it('that takes an engine down closes its port, and opens it when the engine is back', async () => {
@@ -187,19 +194,22 @@ describe('an incident', () => {
   it('that upgrades an engine renames its gauges', async () => {
     const text = async (): Promise<string> => (await fetch(`${mock.urlOf('vllm')}/metrics`)).text();
     expect(await text()).toContain('\nvllm:num_requests_running{');
-    await runControl(mock.listening.url, {
-      command: 'start',
-      incident: 'metric_rename',
-      target: 'vllm',
-      forSeconds: undefined,
-    });
+    await runControl(
+      { url: mock.listening.url },
+      {
+        command: 'start',
+        incident: 'metric_rename',
+        target: 'vllm',
+        forSeconds: undefined,
+      },
+    );
     await until(() =>
       text().then(
         (now) => now.includes('\nvllm:num_requests_running_current{'),
         () => false,
       ),
     );
-    await runControl(mock.listening.url, { command: 'stop', incident: 'metric_rename' });
+    await runControl({ url: mock.listening.url }, { command: 'stop', incident: 'metric_rename' });
     await until(() =>
       text().then(
         (now) => now.includes('\nvllm:num_requests_running{'),
@@ -224,6 +234,8 @@ describe('the load and the speed', () => {
     ['/api/load', { factor: -1 }, 400],
     ['/api/load', { traffic: 'nobody', factor: 1 }, 404],
     ['/api/speed', { speed: 'fast' }, 400],
+    ['/api/advance', { seconds: 0 }, 400],
+    ['/api/advance', { seconds: 61 }, 400],
   ])('refuse %s with %j', async (path, body, status) => {
     expect((await post(path, body)).status).toBe(status);
   });

@@ -7,6 +7,7 @@ import {
   SimulatedWorld,
   truthFamilies,
   type GpuHost,
+  type ProcessFacts,
   type Scenario,
 } from '@llm-monitor/simulation';
 import type { Logger } from 'pino';
@@ -17,7 +18,7 @@ import { HostFolder } from './host-folder.ts';
 import { Pacer } from './pacer.ts';
 import type { Settings } from './settings.ts';
 import { SMI_SOCKET } from './smi-protocol.ts';
-import { HostFolderError, serveSmi, type SmiSocket } from './smi-socket.ts';
+import { HostFolderError, refuseIfAnswered, serveSmi, type SmiSocket } from './smi-socket.ts';
 import { VERSION } from './version.ts';
 
 const FOLDER_INTERVAL_MILLISECONDS = 1000;
@@ -72,6 +73,7 @@ export async function startMock({ settings, scenario, smiScript, log }: MockPart
         seed: scenario.seed,
         epochSeconds,
         now,
+        log,
       });
       await server.listen();
       servers.push(server);
@@ -79,9 +81,10 @@ export async function startMock({ settings, scenario, smiScript, log }: MockPart
     }
     if (settings.hostFolder !== undefined) {
       closers.push(
-        await serveFolder(settings.hostFolder, smiScript, log, () =>
-          hostOf(world, scenario, epochSeconds, now()),
-        ),
+        await serveFolder(settings.hostFolder, smiScript, log, () => ({
+          host: hostOf(world, scenario, epochSeconds, now()),
+          processes: processFacts(world, servers),
+        })),
       );
     }
     const listening = await listen(createApp({ settings, world, pacer, log }), {
@@ -139,10 +142,16 @@ function createApp({
   });
 }
 
-function openFolder(path: string, smiScript: string, host: GpuHost): HostFolder {
+/** What the folder tells of. */
+interface ToldHost {
+  readonly host: GpuHost;
+  readonly processes: ReadonlyMap<number, ProcessFacts>;
+}
+
+function openFolder(path: string, smiScript: string, { host, processes }: ToldHost): HostFolder {
   try {
     const folder = new HostFolder(path, smiScript);
-    folder.write(host);
+    folder.write(host, processes);
     return folder;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
@@ -157,17 +166,20 @@ async function serveFolder(
   path: string,
   smiScript: string,
   log: Logger,
-  host: () => GpuHost & { readonly isFrozen: boolean },
+  look: () => ToldHost,
 ): Promise<() => Promise<void>> {
-  const folder = openFolder(path, smiScript, host());
+  // First, for the files of a mock that runs are not to be touched.
+  await refuseIfAnswered(join(path, 'bin', SMI_SOCKET));
+  const folder = openFolder(path, smiScript, look());
   const socket: SmiSocket = await serveSmi(join(folder.socketFolder, SMI_SOCKET), (args) => {
-    const now = host();
-    return now.isFrozen ? undefined : answerNvidiaSmi(args, now);
+    const { host } = look();
+    return host.nvidiaDriverHangs === true ? undefined : answerNvidiaSmi(args, host);
   });
   let wasTold = false;
   const timer = setInterval(() => {
     try {
-      folder.write(host());
+      const { host, processes } = look();
+      folder.write(host, processes);
       wasTold = false;
     } catch (err) {
       // A full disk costs the files, not the engines.
@@ -181,12 +193,25 @@ async function serveFolder(
   };
 }
 
+/** The process of an engine listens on the engine's port; Ollama's runners, which are others, do not. */
+function processFacts(
+  world: SimulatedWorld,
+  servers: readonly EngineServer[],
+): ReadonlyMap<number, ProcessFacts> {
+  return new Map(
+    world.engines.flatMap(({ now }, index) => {
+      const url = servers[index]?.url;
+      return url === undefined ? [] : [[now.state().pid, { port: Number(new URL(url).port) }] as const];
+    }),
+  );
+}
+
 function hostOf(
   world: SimulatedWorld,
   { host: { driver } }: Scenario,
   epochSeconds: number,
   nowSeconds: number,
-): GpuHost & { readonly isFrozen: boolean } {
+): GpuHost {
   const { driverMismatch, driverFrozen } = world.host;
   return {
     gpus: world.gpus.map((gpu) => gpu.state()),
@@ -202,6 +227,6 @@ function hostOf(
     ...(driver.amd === undefined ? {} : { amdgpuVersion: driver.amd }),
     startUnixSeconds: epochSeconds,
     nowSeconds,
-    isFrozen: driverFrozen,
+    nvidiaDriverHangs: driverFrozen,
   };
 }

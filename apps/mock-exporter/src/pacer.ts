@@ -8,6 +8,10 @@ export interface PacerClock {
 /** A machine that slept, or is too slow, loses what is beyond it: the world goes on from where it is. */
 const MAX_LAG_SECONDS = 5;
 const TICK_MILLISECONDS = 10;
+/** Of this machine's time, for one catch-up: meanwhile nobody is answered. At a speed that it cannot keep up with, world time is lost. */
+const MAX_WORK_SECONDS = 0.1;
+/** World time between two looks at the clock. */
+const SLICE_SECONDS = 1;
 
 /** Lets the world's time pass with the time of this machine, at a speed. */
 export class Pacer {
@@ -58,6 +62,13 @@ export class Pacer {
     this.factor = speed;
   }
 
+  /** Lets so many world seconds pass at once, whatever the speed. */
+  advance(seconds: number): void {
+    this.catchUp();
+    this.world.runUntil(this.world.now + seconds);
+    this.onTick();
+  }
+
   /** Brings the world to this instant: before it is asked something, and before something is asked of it. */
   catchUp(): void {
     const seconds = this.clock.seconds();
@@ -65,7 +76,14 @@ export class Pacer {
     this.lastSeconds = seconds;
     const kept = Math.min(passed, MAX_LAG_SECONDS);
     this.lostSeconds += (passed - kept) * this.factor;
-    this.world.runUntil(this.world.now + kept * this.factor);
+    this.runUntil(this.world.now + kept * this.factor, seconds + MAX_WORK_SECONDS);
     this.onTick();
+  }
+
+  private runUntil(target: number, deadlineSeconds: number): void {
+    do {
+      this.world.runUntil(Math.min(target, this.world.now + SLICE_SECONDS));
+    } while (this.world.now < target && this.clock.seconds() < deadlineSeconds);
+    this.lostSeconds += target - this.world.now;
   }
 }

@@ -13,6 +13,7 @@ import {
 import { ModelTooLarge } from '@llm-monitor/simulation';
 
 import { runControl, type ClientResult, type ControlCommand } from './control-client.ts';
+import { controlAddress } from './control-address.ts';
 import { loadScenario } from './load-scenario.ts';
 import { startMock } from './mock.ts';
 import { settings } from './settings.ts';
@@ -39,8 +40,9 @@ export async function serve(): Promise<void> {
     return;
   }
   const { values } = run;
-  const control = (command: ControlCommand): Promise<void> =>
-    runControl(`http://127.0.0.1:${values.port}`, command).then(tell);
+  const control = async (command: ControlCommand): Promise<void> => {
+    tell(await runControl(controlAddress(values, readFile), command));
+  };
   if (run.command === 'incidents') return control({ command: 'incidents' });
   if (run.command === 'stop') return control({ command: 'stop', incident: run.arguments[0] });
   if (run.command === 'start') {

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -53,6 +53,11 @@ describe('serveSmi', () => {
     });
     expect(await ask('["-q","-x"]\n')).toEqual(ANSWER);
     expect(asked).toEqual([['-q', '-x']]);
+  });
+
+  it('lets every user of the host ask, as everybody may run nvidia-smi', async () => {
+    socket = await serveSmi(path, () => ANSWER);
+    expect(statSync(path).mode & 0o777).toBe(0o777);
   });
 
   it.each(['no JSON\n', '{"a":1}\n', '[1]\n'])('says that %j is no list of arguments', async (line) => {

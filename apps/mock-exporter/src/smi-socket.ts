@@ -18,7 +18,7 @@ export interface SmiSocket {
 }
 
 /**
- * Listens for runs of the simulated nvidia-smi.
+ * Listens for runs of the simulated nvidia-smi, whoever runs it: it tells nothing but what is simulated.
  * @param path of the socket; one that a mock left behind, which was killed, is taken over
  * @param answer undefined for a run that hangs: nothing is sent, as a driver that does not return
  * @throws HostFolderError where another mock answers there; else what `listen` emits
@@ -27,11 +27,7 @@ export async function serveSmi(
   path: string,
   answer: (args: readonly string[]) => ProgramAnswer | undefined,
 ): Promise<SmiSocket> {
-  if (await answers(path)) {
-    throw new HostFolderError(
-      `another mock-exporter answers at ${path}; stop it, or set MOCK_EXPORTER_HOST_FOLDER to another folder`,
-    );
-  }
+  await refuseIfAnswered(path);
   rmSync(path, { force: true });
   const open = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -47,7 +43,7 @@ export async function serveSmi(
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(path, resolve);
+    server.listen({ path, readableAll: true, writableAll: true }, resolve);
   });
   server.on('error', () => undefined); // One connection that cannot be accepted costs itself.
   return {
@@ -57,6 +53,14 @@ export async function serveSmi(
         for (const socket of open) socket.destroy();
       }),
   };
+}
+
+/** @throws HostFolderError where a mock answers at the socket */
+export async function refuseIfAnswered(path: string): Promise<void> {
+  if (!(await answers(path))) return;
+  throw new HostFolderError(
+    `another mock-exporter answers at ${path}; stop it, or set MOCK_EXPORTER_HOST_FOLDER to another folder`,
+  );
 }
 
 function answers(path: string): Promise<boolean> {

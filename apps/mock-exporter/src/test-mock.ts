@@ -15,8 +15,16 @@ export interface TestMock extends RunningMock {
   urlOf(engine: string): string;
 }
 
-/** @throws Error where the scenario has problems */
-export async function startTestMock(scenario: string, smiScript: string): Promise<TestMock> {
+/**
+ * Starts a mock at twenty times the speed of this machine.
+ * @param more the bundled nvidia-smi, without which the mock has no host folder; settings by their names
+ * @throws Error where the scenario has problems
+ */
+export async function startTestMock(
+  scenario: string,
+  more: { readonly smiScript?: string; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<TestMock> {
+  const { smiScript, env } = more;
   const folder = mkdtempSync(join(tmpdir(), 'mock-host-'));
   const loaded = loadScenario('test.yaml', () => scenario);
   if (!loaded.ok) throw new Error(loaded.message);
@@ -24,8 +32,9 @@ export async function startTestMock(scenario: string, smiScript: string): Promis
     env: {
       MOCK_EXPORTER_PORT: '0',
       MOCK_EXPORTER_WARM_UP: '60s',
-      MOCK_EXPORTER_HOST_FOLDER: folder,
       MOCK_EXPORTER_SPEED: '20',
+      ...(smiScript === undefined ? {} : { MOCK_EXPORTER_HOST_FOLDER: folder }),
+      ...env,
     },
     argv: [],
     readFile: () => '',
@@ -34,7 +43,7 @@ export async function startTestMock(scenario: string, smiScript: string): Promis
   const mock = await startMock({
     settings: read.values,
     scenario: loaded.scenario,
-    smiScript,
+    smiScript: smiScript ?? '',
     log: createLogger({ app: 'mock-exporter', level: 'fatal' }),
   });
   const urlOf = (name: string): string => mock.engines.find((engine) => engine.name === name)?.url ?? '';

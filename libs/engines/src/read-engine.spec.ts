@@ -97,6 +97,28 @@ describe('what comes beside the metrics', () => {
   });
 });
 
+describe('what changes slowly', () => {
+  const INFO = (version: string): string => JSON.stringify({ version, model_path: 'm', internal_states: [] });
+  const MODEL_LIST = '{"object":"list","data":[{"id":"m","object":"model","owned_by":"sglang"}]}';
+  const ready = { '/metrics': SGLANG, '/server_info': INFO('0.5.4'), '/v1/models': MODEL_LIST };
+
+  it('is asked again of an engine that answered while it loads, for it may be another version', async () => {
+    const engine = engineOf(sglang, { ...ready, '/model_info': 200 });
+    expect((await engine.read(0)).version).toBe('0.5.4');
+    engine.answers['/model_info'] = 503;
+    expect((await engine.read(5)).state).toBe('loading');
+    Object.assign(engine.answers, { '/model_info': 200, '/server_info': INFO('0.5.12') });
+    expect((await engine.read(10)).version).toBe('0.5.12');
+  });
+
+  it('is not asked again of one that was ready all the time', async () => {
+    const engine = engineOf(sglang, { ...ready, '/model_info': 200 });
+    await engine.read(0);
+    await engine.read(10);
+    expect(engine.asked).toEqual(['/metrics', '/model_info']);
+  });
+});
+
 describe('another program in the place of the engine', () => {
   it.each<[string, Record<string, Behavior>, boolean]>([
     ['SGLang', { '/metrics': SGLANG, '/v1/models': MODELS, '/health': 200 }, false],

@@ -102,17 +102,17 @@ const SECONDARY_TIMEOUT_SECONDS = 2;
 function finish(source: EngineSource, progress: Progress, fatal: TargetError | undefined): EngineReading {
   const stranger = progress.isRecognized ? undefined : progress.stranger;
   const reason = fatal ?? stranger;
-  // After a restart nothing known before may be true: another model, another version.
-  if (reason !== undefined) {
-    progress.memory.answers.clear();
-    progress.memory.failures.clear();
-  }
   const rest = fatal === undefined ? progress.errors.filter((error) => error !== reason) : [];
   const reading = normalize(source.adapter, source.identity, {
     answers: reason === undefined ? progress.answers : new Answers(),
     detectedBy: source.detectedBy,
     errors: reason === undefined ? rest : [reason, ...rest],
   });
+  // After a restart nothing known before may be true: another model, another version.
+  if (reason !== undefined || reading.state === 'loading') {
+    progress.memory.answers.clear();
+    progress.memory.failures.clear();
+  }
   return stranger === undefined ? reading : { ...reading, isStranger: true };
 }
 

@@ -15,7 +15,7 @@ export const backendMends = {
   },
   program_missing: {
     sentence:
-      'The program is not on the search path: the driver is not installed, or GPU_EXPORTER_NVIDIA_SMI has to say where it is.',
+      'The program is not on the search path: the driver is not installed, or the setting that ends in NVIDIA_SMI has to say where it is.',
     command: 'command -v nvidia-smi',
   },
   driver_not_loaded: {

@@ -28,7 +28,7 @@ export { answerNvidiaSmi, type SmiAnswer } from './surfaces/gpus/nvidia-smi.ts';
 export { fakeNvmlHost } from './surfaces/gpus/fake-nvml-host.ts';
 export { amdgpuTree } from './surfaces/gpus/amdgpu-tree.ts';
 export { pciTree } from './surfaces/gpus/pci-tree.ts';
-export { procTree } from './surfaces/gpus/proc-tree.ts';
+export { procTree, type ProcessFacts } from './surfaces/gpus/proc-tree.ts';
 export { mergeTrees, type FileTree, type TreeEntry } from './surfaces/gpus/file-tree.ts';
 export { kernelLogRecords } from './surfaces/gpus/kernel-log-records.ts';
 export { BUILT_IN_SCENARIOS } from './scenario/built-in/built-in.ts';

@@ -15,9 +15,14 @@ function deviation(values: readonly number[]): number {
   return Math.sqrt(mean(values.map((value) => (value - center) ** 2)));
 }
 
+/** Of each of these ratios, the value that so large a part of all is below. */
+function quantiles(values: readonly number[], ratios: readonly number[]): number[] {
+  const sorted = Float64Array.from(values).sort();
+  return ratios.map((ratio) => sorted[Math.round(ratio * (sorted.length - 1))] ?? NaN);
+}
+
 function quantile(values: readonly number[], ratio: number): number {
-  const sorted = [...values].sort((left, right) => left - right);
-  return sorted[Math.round(ratio * (sorted.length - 1))] ?? NaN;
+  return quantiles(values, [ratio])[0] ?? NaN;
 }
 
 /** Of two series of the same length: 0 when neither tells anything about the other. */
@@ -49,8 +54,9 @@ describe('createRandom', () => {
     expect(Math.min(...values.slice(0, 50_000))).toBeGreaterThanOrEqual(0);
     expect(values.every((value) => value >= 0 && value < 1)).toBe(true);
     expect(mean(values)).toBeCloseTo(0.5, 2);
-    for (const ratio of [0.01, 0.25, 0.5, 0.75, 0.99]) {
-      expect(Math.abs(quantile(values, ratio) - ratio)).toBeLessThan(0.006);
+    const ratios = [0.01, 0.25, 0.5, 0.75, 0.99];
+    for (const [index, value] of quantiles(values, ratios).entries()) {
+      expect(Math.abs(value - (ratios[index] ?? NaN))).toBeLessThan(0.006);
     }
   });
 

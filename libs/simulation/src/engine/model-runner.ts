@@ -1,7 +1,9 @@
+import type { GpuWork } from '../gpu/gpu.ts';
 import type { Random } from '../random.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { DEFAULT_HOST, type EngineConfig } from './engine-config.ts';
 import { ENGINE_KINDS } from './engine-kinds.ts';
+import type { EngineGpu } from './engine-gpu.ts';
 import type { EngineStatistics } from './engine-statistics.ts';
 import type { EngineFaults, EngineKind, FinishReason } from './engine.ts';
 import type { KvMemory } from './kv-cache.ts';
@@ -14,6 +16,8 @@ export interface RunnerParts {
   readonly kind: EngineKind;
   readonly config: EngineConfig;
   readonly model: Model;
+  /** Of the process that it is, by which the GPUs' time is divided. */
+  readonly pid: number;
   readonly memory: KvMemory;
   /** Tokens of one sequence at most. */
   readonly contextTokens: number;
@@ -39,7 +43,8 @@ export interface RunnerParts {
 export class ModelRunner {
   readonly waiting: Sequence[] = [];
   readonly running: Sequence[] = [];
-  private batch: Sequence[] = [];
+  /** Who is in the step: the first `load.sequences` of it; what is behind is of an earlier one. */
+  private readonly batch: Sequence[] = [];
   private readonly load: StepLoad = {
     sequences: 0,
     tokens: 0,
@@ -148,9 +153,9 @@ export class ModelRunner {
   private step(): void {
     const { scheduler, faults } = this.parts;
     if (faults.hung) return;
-    if (this.machine.gpus.some((gpu) => gpu.isLost())) return this.parts.onGpuLost();
+    if (hasLost(this.machine.gpus)) return this.parts.onGpuLost();
     this.fillBatch();
-    if (this.batch.length === 0) {
+    if (this.load.sequences === 0) {
       if (this.empty) this.parts.onEmpty();
       return;
     }
@@ -166,7 +171,7 @@ export class ModelRunner {
   }
 
   private finishStep(from: number, seconds: number, cost: StepCost): void {
-    if (this.machine.gpus.some((gpu) => gpu.isLost())) return this.parts.onGpuLost();
+    if (hasLost(this.machine.gpus)) return this.parts.onGpuLost();
     this.reportWork(from, seconds, cost);
     if (this.parts.faults.hung) this.stalled = true;
     else this.apply();
@@ -174,29 +179,37 @@ export class ModelRunner {
 
   /** The host's part of a step comes first; GPUs that share the layers work one after the other. */
   private reportWork(from: number, seconds: number, cost: StepCost): void {
-    const { gpus, split, model } = this.machine;
+    const { gpus, split } = this.machine;
     const gpuSeconds = (cost.gpuSeconds * seconds) / cost.seconds;
+    const last = this.workUntil(from + seconds, from, gpuSeconds, cost);
     for (let index = 0; index < gpus.length; index += 1) {
       const turnsAfter = split === 'layers' ? gpus.length - 1 - index : 0;
-      const toSeconds = from + seconds - turnsAfter * gpuSeconds;
-      gpus[index]?.work({
-        fromSeconds: Math.max(toSeconds - gpuSeconds, from),
-        toSeconds,
-        flops: cost.flops,
-        precision: model.precision,
-        memoryBytes: cost.memoryBytes,
-        nvlinkBytes: cost.nvlinkBytes,
-        pcieReceivedBytes: cost.pcieBytes,
-        pcieSentBytes: cost.pcieBytes,
-      });
+      const work =
+        turnsAfter === 0
+          ? last
+          : this.workUntil(from + seconds - turnsAfter * gpuSeconds, from, gpuSeconds, cost);
+      gpus[index]?.work(work);
     }
+  }
+
+  private workUntil(toSeconds: number, from: number, gpuSeconds: number, cost: StepCost): GpuWork {
+    return {
+      fromSeconds: Math.max(toSeconds - gpuSeconds, from),
+      toSeconds,
+      flops: cost.flops,
+      precision: this.machine.model.precision,
+      pid: this.parts.pid,
+      memoryBytes: cost.memoryBytes,
+      nvlinkBytes: cost.nvlinkBytes,
+      pcieReceivedBytes: cost.pcieBytes,
+      pcieSentBytes: cost.pcieBytes,
+    };
   }
 
   private fillBatch(): void {
     const { load, running } = this;
     const { statistics, config } = this.parts;
     load.sequences = load.tokens = load.attendedPairs = load.contextTokens = load.draftTokens = 0;
-    this.batch.length = 0;
     const preemptions = statistics.preemptions;
     let budget = config.tokensPerStep;
     for (let place = 0; place < running.length && budget > 0; place += 1) {
@@ -237,7 +250,7 @@ export class ModelRunner {
     const { load } = this;
     const before = Math.min(sequence.computedTokens, this.parts.contextTokens);
     sequence.stepTokens = tokens;
-    this.batch.push(sequence);
+    this.batch[load.sequences] = sequence;
     load.sequences += 1;
     load.tokens += tokens;
     load.attendedPairs += tokens * before + (tokens * (tokens + 1)) / 2;
@@ -246,6 +259,7 @@ export class ModelRunner {
 
   /** First come, first served; only one whose LoRA has no place lets others pass. */
   private admitWaiting(budget: number): void {
+    if (this.waiting.length === 0) return;
     const { config } = this.parts;
     const loras = config.loras === undefined ? undefined : this.runningLoras();
     let left = budget;
@@ -315,8 +329,9 @@ export class ModelRunner {
     const { scheduler, statistics } = this.parts;
     statistics.step(this.load.tokens);
     this.applying = true;
-    for (const sequence of this.batch) {
-      if (!sequence.ended) this.advance(sequence, scheduler.now);
+    for (let place = 0; place < this.load.sequences; place += 1) {
+      const sequence = this.batch[place];
+      if (sequence?.ended === false) this.advance(sequence, scheduler.now);
       if (this.stopped) return;
     }
     this.applying = false;
@@ -369,4 +384,9 @@ export class ModelRunner {
     sequence.lease = undefined;
     sequence.computedTokens = 0;
   }
+}
+
+function hasLost(gpus: readonly EngineGpu[]): boolean {
+  for (const gpu of gpus) if (gpu.isLost()) return true;
+  return false;
 }

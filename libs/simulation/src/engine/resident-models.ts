@@ -216,6 +216,7 @@ export class ResidentModels {
         kind,
         config,
         model,
+        pid: holder.pid,
         memory,
         contextTokens: contextTokens(kind, config, model, memory),
         scheduler,
@@ -244,6 +245,7 @@ export class ResidentModels {
   }
 
   private busyRunners(): number {
+    if (this.residences.size <= 1) return 1;
     let busy = 0;
     for (const { runner } of this.residences.values()) busy += runner.busy ? 1 : 0;
     return Math.max(busy, 1);

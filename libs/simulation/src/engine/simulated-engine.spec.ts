@@ -376,6 +376,18 @@ it('takes as much of each GPU as it is told, under its own name', () => {
   }
 });
 
+it('says of its work on a GPU which process it was for', () => {
+  const gpus = [new FakeGpu(), new FakeGpu()];
+  const bench = createBench({ gpus });
+  bench.serve();
+  bench.submit();
+  bench.run(10);
+  for (const gpu of gpus) {
+    const kernels = gpu.works.filter(({ flops }) => flops > 0);
+    expect(new Set(kernels.map(({ pid }) => pid))).toEqual(new Set([4000]));
+  }
+});
+
 it('plans nothing while it has nothing to do, and looking at it changes nothing', () => {
   const bench = createBench();
   bench.serve();

@@ -1,7 +1,7 @@
 import type { Random } from '../random.ts';
 import type { Board } from './board.ts';
 import { CLOCK_EVENTS, Clocks } from './clocks.ts';
-import { Cooling } from './cooling.ts';
+import { celsiusPerWatt, Cooling } from './cooling.ts';
 import type { GpuFaults, GpuSpeed, GpuState, GpuWork } from './gpu.ts';
 import { MemoryErrors } from './memory-errors.ts';
 import { bandwidthRatioAt } from './power.ts';
@@ -32,6 +32,8 @@ const IDLE_AFTER_SECONDS = 3;
 /** The latest ones, so that a GPU that fails for days does not fill the memory. */
 const XIDS_KEPT = 1024;
 const FALLEN_OFF_THE_BUS = 79;
+/** Of its limit, what a GPU draws that serves at an easy pace. */
+const WORKING_POWER_SHARE = 0.25;
 /** What the driver logs of an uncorrected error since Ampere: the error, the row's remapping, that it is contained. */
 const UNCORRECTED_XIDS = [48, 63, 94];
 
@@ -116,6 +118,19 @@ export class SimulatedGpu {
   setPowerLimit(watts: number): void {
     const { min, max } = this.board.powerLimitWatts;
     this.powerLimitWatts = Math.min(Math.max(watts, min), max);
+  }
+
+  /**
+   * By how much the air has to be warmer for the core to come to `celsius`, at the power of the last minutes; one that
+   * draws little is taken to work again soon.
+   */
+  airRiseTo(celsius: number): number {
+    const { coreCelsius, fanRatio = 1 } = this.cooling;
+    const air = this.ambientCelsius + this.faults.ambientRiseCelsius;
+    const watts = (coreCelsius - air) / celsiusPerWatt(this.board, fanRatio);
+    const working = Math.max(watts, this.powerLimitWatts * WORKING_POWER_SHARE);
+    // Where it is that warm, fans turn at full speed.
+    return Math.max(celsius - this.ambientCelsius - working * celsiusPerWatt(this.board, 1), 0);
   }
 
   isLost(): boolean {

@@ -60,6 +60,9 @@ const duration = (defaultValue: number, help: string) =>
 /** Engines whose exposition has the histogram of it. */
 const TELL_FIRST_TOKEN = ['vllm', 'sglang', 'triton'] as const;
 const TELL_INTER_TOKEN = ['vllm', 'sglang'] as const;
+/** Engines that count tokens, and those that say how many requests they have. */
+const TELL_TOKENS = ['vllm', 'sglang', 'tgi', 'llamacpp'] as const;
+const TELL_REQUESTS = ['vllm', 'sglang', 'tgi', 'llamacpp', 'triton'] as const;
 
 /** Every incident there is: the only list. `docs` and the control API are made from it. */
 export const incidents = {
@@ -70,11 +73,15 @@ export const incidents = {
     parameters: {},
     signs: [
       { metric: 'llm_up', how: 'stays 1' },
-      { metric: 'llm_generation_tokens_total', how: 'stands still while llm_requests_running is above 0' },
+      {
+        metric: 'llm_generation_tokens_total',
+        how: 'stands still while llm_requests_running is above 0',
+        engines: TELL_TOKENS,
+      },
       {
         metric: 'llm_requests_waiting',
         how: 'rises with each request that comes',
-        engines: ['vllm', 'sglang', 'tgi', 'llamacpp', 'triton'],
+        engines: TELL_REQUESTS,
       },
       {
         metric: 'gpu_utilization_ratio',
@@ -109,11 +116,15 @@ export const incidents = {
     target: 'traffic',
     parameters: { factor: factor(5, 'By which the rate of arrivals is multiplied.') },
     signs: [
-      { metric: 'llm_requests_running', how: 'reaches the capacity and stays there' },
+      {
+        metric: 'llm_requests_running',
+        how: 'reaches the capacity and stays there',
+        engines: TELL_REQUESTS,
+      },
       {
         metric: 'llm_requests_waiting',
         how: 'rises until it ends, and falls slowly afterwards',
-        engines: ['vllm', 'sglang', 'tgi', 'llamacpp', 'triton'],
+        engines: TELL_REQUESTS,
       },
       { metric: 'llm_time_to_first_token_seconds', how: 'rises with the queue', engines: TELL_FIRST_TOKEN },
       { metric: 'gpu_utilization_ratio', how: 'rises to 1' },
@@ -146,7 +157,11 @@ export const incidents = {
       { metric: 'gpu_up', how: 'is 0' },
       { metric: 'gpu_down_info', how: 'is there with reason lost or vanished' },
       { metric: 'gpu_xid_errors_total', how: 'counts one XID 79' },
-      { metric: 'llm_up', how: 'is 0 for engines on the GPU' },
+      {
+        metric: 'llm_up',
+        how: 'is 0 for engines on the GPU; the server of Ollama outlives its models',
+        engines: TELL_REQUESTS,
+      },
     ],
   },
   thermal_throttle: {
@@ -155,12 +170,12 @@ export const incidents = {
       'The air around it is warmer, it reaches the temperature at which it slows down, and tokens come more slowly.',
     target: 'gpu',
     parameters: {
-      rise_celsius: {
+      above_celsius: {
         kind: 'number',
-        default: 35,
-        minimum: 1,
-        maximum: 80,
-        help: 'By how much the air at its inlet is warmer.',
+        default: 4,
+        minimum: -20,
+        maximum: 20,
+        help: 'How far above its slowdown temperature the warmer air would bring it, at the power that it draws.',
       },
     },
     signs: [
@@ -217,13 +232,16 @@ export const incidents = {
   driver_mismatch: {
     title: 'The driver was upgraded and the host not restarted',
     effect:
-      'NVML and nvidia-smi refuse with "Driver/library version mismatch" for every NVIDIA GPU; engines that run go on.',
+      'Programs that are started from then on, nvidia-smi too, are refused by NVML with "Driver/library version mismatch" for every NVIDIA GPU; those that run have the old library and go on.',
     target: 'host',
     needs: { vendor: 'nvidia' },
     parameters: {},
     signs: [
-      { metric: 'gpu_exporter_backend_up', how: 'is 0 for the NVIDIA backends' },
-      { metric: 'gpu_exporter_backend_failure_info', how: 'is there and says which failure' },
+      {
+        metric: 'gpu_exporter_backend_up',
+        how: 'is 0 for nvidia-smi, and for nvml in an exporter that is started meanwhile',
+      },
+      { metric: 'gpu_exporter_backend_failure_info', how: 'is there with reason driver_mismatch' },
       { metric: 'llm_up', how: 'stays 1' },
     ],
   },
@@ -267,7 +285,7 @@ export const incidents = {
     signs: [
       { metric: 'llm_source_metrics_missing', how: 'is above 0' },
       { metric: 'llm_metric_unavailable_info', how: 'says not_in_answer for what was renamed' },
-      { metric: 'llm_engine_info', how: 'has another version', engines: ['vllm', 'sglang', 'triton'] },
+      { metric: 'llm_engine_info', how: 'has another version', engines: TELL_TOKENS },
     ],
   },
   engine_crash_loop: {
@@ -276,15 +294,19 @@ export const incidents = {
     target: 'engine',
     parameters: { serving: duration(20, 'It serves before it crashes.') },
     signs: [
-      { metric: 'llm_up', how: 'goes between 0 and 1' },
+      { metric: 'llm_up', how: 'goes between 0 and 1', engines: ['vllm', 'tgi'] },
+      {
+        metric: 'llm_ready',
+        how: 'goes between 0 and 1, for servers that answer while they load',
+        engines: ['sglang', 'llamacpp'],
+      },
       { metric: 'llm_engine_start_time_seconds', how: 'changes with each start', engines: ['vllm'] },
-      { metric: 'llm_generation_tokens_total', how: 'starts again from 0' },
+      { metric: 'llm_generation_tokens_total', how: 'starts again from 0', engines: TELL_TOKENS },
     ],
   },
   exporter_freeze: {
     title: 'The driver does not answer',
-    effect:
-      'NVML and nvidia-smi calls do not return and cannot be killed, so an exporter has no fresh readings; engines go on.',
+    effect: 'NVML and nvidia-smi calls do not return, so an exporter has no fresh readings; engines go on.',
     target: 'host',
     needs: { vendor: 'nvidia' },
     parameters: {},
@@ -292,7 +314,7 @@ export const incidents = {
       { metric: 'gpu_exporter_reading_age_seconds', how: 'rises' },
       { metric: 'gpu_up', how: 'is 0 when the last reading is too old' },
       { metric: 'gpu_down_info', how: 'is there with reason driver_unreachable or hung' },
-      { metric: 'gpu_exporter_backend_failure_info', how: 'is there and says which failure' },
+      { metric: 'gpu_exporter_backend_failure_info', how: 'is there with reason hung or timeout' },
     ],
   },
   client_giveup: {
@@ -329,7 +351,11 @@ export const incidents = {
     signs: [
       { metric: 'llm_inter_token_latency_seconds', how: 'rises by that share', engines: TELL_INTER_TOKEN },
       { metric: 'llm_request_duration_seconds', how: 'rises', engines: ['vllm', 'sglang', 'tgi'] },
-      { metric: 'llm_requests_running', how: 'rises: the same requests take longer' },
+      {
+        metric: 'llm_requests_running',
+        how: 'rises: the same requests take longer',
+        engines: TELL_REQUESTS,
+      },
     ],
   },
   tenant_flood: {
@@ -344,7 +370,7 @@ export const incidents = {
       {
         metric: 'llm_requests_waiting',
         how: 'rises for everybody',
-        engines: ['vllm', 'sglang', 'tgi', 'llamacpp', 'triton'],
+        engines: TELL_REQUESTS,
       },
       { metric: 'llm_request_queue_time_seconds', how: 'rises', engines: ['vllm', 'sglang', 'tgi'] },
     ],

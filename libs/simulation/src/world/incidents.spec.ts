@@ -31,7 +31,7 @@ interface Case {
   readonly seconds: number;
   /** What is seen; larger while it goes on than before and after. */
   readonly sign: (world: SimulatedWorld) => number;
-  /** After its end, until all is as before. */
+  /** After its end, until at the latest it is more than halfway back and every engine serves. */
   readonly recoverySeconds: number;
 }
 
@@ -151,11 +151,43 @@ describe.each(INCIDENT_NAMES)('the incident %s', (name) => {
     const during = sign(world);
     expect(during).toBeGreaterThan(before);
     expect(world.incidents.stop(active?.id ?? 0)).toBeDefined();
-    world.runUntil(world.now + recoverySeconds);
-    if (name !== 'preemption_storm') expect(sign(world)).toBeLessThan(during);
+    const isBack = (): boolean => name === 'preemption_storm' || sign(world) < (before + during) / 2;
+    const conditions = (): string[] => world.engines.map(({ now }) => now.state().condition);
+    const allServe = (): boolean => conditions().every((condition) => condition === 'serving');
+    const end = world.now + recoverySeconds;
+    while (world.now < end && !(isBack() && allServe())) world.runUntil(Math.min(world.now + 5, end));
+    expect(isBack()).toBe(true);
+    expect(conditions()).toEqual(world.engines.map(() => 'serving'));
     expect(world.engines.flatMap(({ now }) => now.audit())).toEqual([]);
-    for (const { now } of world.engines) expect(now.state().condition).toBe('serving');
   });
+});
+
+it('brings each GPU that works to its slowdown by warm air, loses none, and is over with it', () => {
+  const world = demo();
+  const indices = world.gpus.map((_gpu, index) => index);
+  const active = indices.map((index) =>
+    world.incidents.start(planned(world, 'thermal_throttle', `${index}`)),
+  );
+  world.runUntil(world.now + 900);
+  expect(indices.filter((index) => gpu(world, index).clockEventSeconds.sw_thermal_slowdown === 0)).toEqual([]);
+  expect(indices.filter((index) => world.gpu(index).isLost())).toEqual([]);
+  for (const incident of active) world.incidents.stop(incident?.id ?? 0);
+  world.runUntil(world.now + 300);
+  expect(indices.filter((index) => gpu(world, index).coreCelsius > 70)).toEqual([]);
+});
+
+it('brings a GPU back that heat took from the bus, once it has cooled, with its engine', () => {
+  const world = demo();
+  const active = world.incidents.start(planned(world, 'fan_stop', '2'));
+  world.gpu(2).faults.ambientRiseCelsius = 80;
+  world.runUntil(world.now + 300);
+  expect(world.gpu(2).isLost()).toBe(true);
+  world.gpu(2).faults.ambientRiseCelsius = 0;
+  world.incidents.stop(active?.id ?? 0);
+  expect(world.gpu(2).isLost()).toBe(true);
+  world.runUntil(world.now + 600);
+  expect(world.gpu(2).isLost()).toBe(false);
+  expect(world.engines.map(({ now }) => now.state().condition)).not.toContain('down');
 });
 
 describe('the desk', () => {

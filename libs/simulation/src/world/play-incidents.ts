@@ -43,18 +43,19 @@ export const playedIncidents: IncidentTable<IncidentStage> = {
 
   xid_79: (stage, index) => {
     stage.gpu(index).lose(79, stage.scheduler.now);
-    return () => {
-      stage.gpu(index).restore();
-      for (const engine of stage.engines) {
-        const isDown = engine.now.state().condition === 'down';
-        if (isDown && engine.gpus.includes(index)) engine.now.start();
-      }
-    };
+    return () => bringBack(stage, index);
   },
-  thermal_throttle: (stage, index, { rise_celsius }) =>
-    gpuFault(stage, index, 'ambientRiseCelsius', rise_celsius),
+  thermal_throttle: (stage, index, { above_celsius }) => {
+    const gpu = stage.gpu(index);
+    const rise = gpu.airRiseTo(gpu.board.thermal.slowdownCelsius + above_celsius);
+    return all([
+      gpuFault(stage, index, 'ambientRiseCelsius', rise),
+      () => bringBack(stage, index), // where it became so hot that it fell off the bus
+    ]);
+  },
   power_brake: (stage, index) => gpuFault(stage, index, 'powerBrake', true),
-  fan_stop: (stage, index) => gpuFault(stage, index, 'fanStopped', true),
+  fan_stop: (stage, index) =>
+    all([gpuFault(stage, index, 'fanStopped', true), () => bringBack(stage, index)]),
   ecc: (stage, index, { errors_per_second }) =>
     gpuFault(stage, index, 'correctedErrorsPerSecond', errors_per_second),
 
@@ -102,6 +103,24 @@ function hostFault({ layers, host }: IncidentStage, fault: keyof HostFaults): ()
   return layers.set(`host/${fault}`, true, false, (now) => {
     host[fault] = now;
   });
+}
+
+const COOL_LOOK_SECONDS = 5;
+
+/** What a restart of the machine does for a GPU that is lost, once it is cool enough, and for its engines. */
+function bringBack(stage: IncidentStage, index: number): void {
+  const gpu = stage.gpu(index);
+  if (!gpu.isLost()) return;
+  const { coreCelsius } = gpu.state();
+  if (coreCelsius >= gpu.board.thermal.slowdownCelsius) {
+    stage.scheduler.at(stage.scheduler.now + COOL_LOOK_SECONDS, () => bringBack(stage, index));
+    return;
+  }
+  gpu.restore();
+  for (const engine of stage.engines) {
+    const isDown = engine.now.state().condition === 'down';
+    if (isDown && engine.gpus.includes(index)) engine.now.start();
+  }
 }
 
 /** It crashes at once, and each time that it has served for so long; how long it loads is its own affair. */

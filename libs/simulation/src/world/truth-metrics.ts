@@ -43,6 +43,12 @@ export const engineTruths = {
     labels: ['condition'],
     values: ({ condition }) => [{ labels: { condition }, value: 1 }],
   },
+  sim_engine_info: {
+    type: 'gauge',
+    help: 'Which version the engine is, and the model that it serves first.',
+    labels: ['version', 'model'],
+    values: ({ version, models }) => [{ labels: { version, model: models[0] ?? '' }, value: 1 }],
+  },
   sim_engine_requests_running: {
     type: 'gauge',
     help: 'Requests in the batch.',
@@ -92,6 +98,57 @@ export const engineTruths = {
     labels: [],
     values: ({ generatedTokens }) => one(generatedTokens),
   },
+  sim_engine_generation_tokens_in_flight: {
+    type: 'gauge',
+    help: 'Tokens that came out of the requests which are in the slots of the engine now. Absent where it has no slots.',
+    labels: [],
+    values: ({ slots }) =>
+      one(slots.length === 0 ? undefined : slots.reduce((sum, { decodedTokens }) => sum + decodedTokens, 0)),
+  },
+  sim_engine_slot_tokens: {
+    type: 'gauge',
+    help: 'Tokens of the requests in the slots of the engine, prompts and what came out. Absent where it has no slots.',
+    labels: [],
+    values: ({ slots }) =>
+      one(
+        slots.length === 0
+          ? undefined
+          : slots.reduce(
+              (sum, slot) =>
+                sum + (slot.requestId === undefined ? 0 : slot.promptTokens + slot.decodedTokens),
+              0,
+            ),
+      ),
+  },
+  sim_engine_spec_decode_drafts_total: {
+    type: 'counter',
+    help: 'Drafts that were verified. Absent where nothing is speculated.',
+    labels: [],
+    values: ({ speculative }) => one(speculative?.drafts),
+  },
+  sim_engine_spec_decode_draft_tokens_total: {
+    type: 'counter',
+    help: 'Tokens that were drafted. Absent where nothing is speculated.',
+    labels: [],
+    values: ({ speculative }) => one(speculative?.draftTokens),
+  },
+  sim_engine_spec_decode_accepted_tokens_total: {
+    type: 'counter',
+    help: 'Drafted tokens that the model accepted. Absent where nothing is speculated.',
+    labels: [],
+    values: ({ speculative }) => one(speculative?.acceptedTokens),
+  },
+  sim_engine_model_memory_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Memory of a model that an engine loads and unloads (Ollama), while it is in memory: kind total, and gpu for the part on GPUs.',
+    labels: ['model', 'kind'],
+    values: ({ loaded }) =>
+      loaded.flatMap(({ name, sizeBytes, gpuBytes }) => [
+        { labels: { model: name, kind: 'total' }, value: sizeBytes },
+        { labels: { model: name, kind: 'gpu' }, value: gpuBytes },
+      ]),
+  },
   sim_engine_requests_finished_total: {
     type: 'counter',
     help: 'Requests that ended, by how.',
@@ -140,6 +197,36 @@ export const engineTruthHistograms = {
     help: 'From the arrival of a request to its first place in a batch.',
     histogram: ({ histograms }) => histograms.queueSeconds,
   },
+  sim_engine_prefill_seconds: {
+    unit: 'seconds',
+    help: 'From the first place of a request in a batch to its first token.',
+    histogram: ({ histograms }) => histograms.prefillSeconds,
+  },
+  sim_engine_decode_seconds: {
+    unit: 'seconds',
+    help: 'From the first to the last token of a request.',
+    histogram: ({ histograms }) => histograms.decodeSeconds,
+  },
+  sim_engine_time_per_output_token_seconds: {
+    unit: 'seconds',
+    help: 'Mean gap between the tokens of a request.',
+    histogram: ({ histograms }) => histograms.timePerOutputTokenSeconds,
+  },
+  sim_engine_request_prompt_tokens: {
+    unit: 'tokens',
+    help: 'Prompt tokens of a request that has ended.',
+    histogram: ({ histograms }) => histograms.promptTokens,
+  },
+  sim_engine_request_generation_tokens: {
+    unit: 'tokens',
+    help: 'Tokens that came out of a request that has ended.',
+    histogram: ({ histograms }) => histograms.generatedTokens,
+  },
+  sim_engine_step_tokens: {
+    unit: 'tokens',
+    help: 'Tokens of prompts and answers in a step of the engine.',
+    histogram: ({ histograms }) => histograms.iterationTokens,
+  },
 } as const satisfies Record<string, TruthHistogramMetric>;
 
 /** `sim_gpu_*`: the truth about a GPU, labelled gpu and uuid. */
@@ -160,9 +247,42 @@ export const gpuTruths = {
   sim_gpu_memory_used_bytes: {
     type: 'gauge',
     unit: 'bytes',
-    help: 'Memory that processes and the driver hold.',
+    help: 'Memory that processes hold.',
     labels: [],
     values: ({ memoryUsedBytes }) => one(memoryUsedBytes),
+  },
+  sim_gpu_memory_reserved_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Memory that the driver keeps for itself, beside what processes hold.',
+    labels: [],
+    values: ({ memoryReservedBytes }) => one(memoryReservedBytes),
+  },
+  sim_gpu_memory_utilization_ratio: {
+    type: 'gauge',
+    unit: 'ratio',
+    help: 'Share of its bandwidth that the memory gave in the last sampling period.',
+    labels: [],
+    values: ({ memoryUtilizationRatio }) => one(memoryUtilizationRatio),
+  },
+  sim_gpu_process_memory_bytes: {
+    type: 'gauge',
+    unit: 'bytes',
+    help: 'Memory that a process holds.',
+    labels: ['pid'],
+    values: ({ processes }) =>
+      processes.map(({ pid, memoryBytes }) => ({ labels: { pid: String(pid) }, value: memoryBytes })),
+  },
+  sim_gpu_process_sm_utilization_ratio: {
+    type: 'gauge',
+    unit: 'ratio',
+    help: 'Share of the last sampling period in which anything ran for a process.',
+    labels: ['pid'],
+    values: ({ processes }) =>
+      processes.map(({ pid, smUtilizationRatio }) => ({
+        labels: { pid: String(pid) },
+        value: smUtilizationRatio,
+      })),
   },
   sim_gpu_power_watts: {
     type: 'gauge',
@@ -206,6 +326,20 @@ export const gpuTruths = {
     help: 'How long clocks were held below their highest, by why.',
     labels: ['reason'],
     values: ({ clockEventSeconds }) => by('reason', clockEventSeconds),
+  },
+  sim_gpu_fan_speed_ratio: {
+    type: 'gauge',
+    unit: 'ratio',
+    help: 'Speed of the fans, of their highest. Absent where the board has none.',
+    labels: [],
+    values: ({ fanRatio }) => one(fanRatio),
+  },
+  sim_gpu_ecc_errors_total: {
+    type: 'counter',
+    help: 'Errors of the memory that ECC corrected, and those that it could only find.',
+    labels: ['type'],
+    values: ({ board, eccCorrected, eccUncorrected }) =>
+      board.ecc ? by('type', { corrected: eccCorrected, uncorrected: eccUncorrected }) : [],
   },
 } as const satisfies Record<string, TruthMetric<GpuState>>;
 

@@ -1,11 +1,15 @@
+import { MODELS } from '../../engine/models.ts';
+import { boards } from '../../gpu/boards.ts';
 import { meanRatePerSecond } from '../../traffic/arrivals.ts';
 import { formatScenarioProblem } from '../read-yaml.ts';
 import { parseScenario, type Scenario } from '../scenario.ts';
-import { TEST_CATALOGUE } from '../test-catalogue.ts';
 import { BUILT_IN_SCENARIOS } from './built-in.ts';
 
 function read(name: string): Scenario {
-  const parsed = parseScenario(BUILT_IN_SCENARIOS[name] ?? '', TEST_CATALOGUE);
+  const parsed = parseScenario(BUILT_IN_SCENARIOS[name] ?? '', {
+    boards: Object.values(boards),
+    models: MODELS,
+  });
   if (parsed.ok) return parsed.scenario;
   throw new Error(parsed.problems.map((problem) => formatScenarioProblem(problem, name)).join('\n'));
 }

@@ -157,6 +157,24 @@ describe('requests that are read from bodies', () => {
     expect([without.model, without.lora]).toEqual(['sql', undefined]);
   });
 
+  it.each<[string, Partial<CallParts['context']>, number]>([
+    ["the model's context", {}, 32_768 - 29],
+    ["the engine's, where it is told less", { contextTokens: 4096 }, 4096 - 29],
+    ["the model's, where the engine is told more", { contextTokens: 65_536 }, 32_768 - 29],
+  ])('may fill %s where the client sets no limit', (_what, context, maxTokens) => {
+    const parts = { context: { ...TEST_CONTEXT, ...context } };
+    expect(callOf('vllm', '/v1/chat/completions', CHAT, parts).request.maxTokens).toBe(maxTokens);
+  });
+
+  it('are answered under the name that the client gave, but by TGI under its own', () => {
+    const named = (kind: EngineKind): unknown => {
+      const call = callOf(kind, '/v1/chat/completions', { ...CHAT, model: 'any' });
+      call.tokens(1, 600.5);
+      return (JSON.parse(call.end('stop', 601).body) as { readonly model: unknown }).model;
+    };
+    expect([named('vllm'), named('llamacpp'), named('tgi')]).toEqual(['any', 'any', NAME]);
+  });
+
   it('never end by themselves where the client forbids it', () => {
     const { outputTokens } = callOf('vllm', '/v1/chat/completions', {
       ...CHAT,

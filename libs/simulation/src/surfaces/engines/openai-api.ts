@@ -11,7 +11,7 @@ import {
 import type { ApiOutcome, CallParts } from './engine-api.ts';
 import { answerTokens, chatPrompt, promptParts, textPrompt, type Prompt } from './prompt.ts';
 import { countAt, objectAt, readBody, textAt, type Body } from './request-body.ts';
-import { figures, unixTime, type SurfaceAnswer } from './surface.ts';
+import { figures, servedContextTokens, unixTime, type SurfaceAnswer } from './surface.ts';
 
 /** Where engines that speak OpenAI's language differ. */
 export interface OpenAiDialect {
@@ -34,6 +34,8 @@ export interface OpenAiDialect {
   readonly atEnd?: (said: Said, request: EngineRequest) => Body;
   /** The content of the message that only names the role; null in llama.cpp. */
   readonly firstContent?: '' | null;
+  /** Answers name the model that is there; otherwise as the client named it. */
+  readonly answersOwnModel?: boolean;
 }
 
 export type OpenAiPath = '/v1/chat/completions' | '/v1/completions' | '/v1/embeddings';
@@ -63,7 +65,7 @@ export function openAiCall(
 /** Tokens of the answer to a call: what the client allows, or the rest of the context. */
 export function restOfContext(promptTokens: number, { state, context }: CallParts): number {
   const slot = state.slots[0]?.contextTokens;
-  const contextTokens = slot ?? figures(context, state.models[0])?.contextTokens ?? 4096;
+  const contextTokens = slot ?? servedContextTokens(context, state.models[0]) ?? 4096;
   return Math.max(1, contextTokens - promptTokens);
 }
 
@@ -225,13 +227,14 @@ function headOf(
   id: string,
   object: string,
   parts: CallParts,
-  { fingerprint }: OpenAiDialect,
+  { fingerprint, answersOwnModel }: OpenAiDialect,
 ): Body {
+  const named = answersOwnModel === true ? undefined : textAt(body, 'model');
   return {
     id,
     object,
     created: Math.floor(unixTime(parts.context, parts.context.seconds)),
-    model: textAt(body, 'model') ?? parts.state.models[0] ?? '',
+    model: named ?? parts.state.models[0] ?? '',
     ...(fingerprint === undefined ? {} : { system_fingerprint: fingerprint(parts) }),
   };
 }

@@ -8,12 +8,12 @@ import {
 } from './print-exposition.ts';
 import {
   ended,
-  figures,
   isIn,
   json,
   kvCapacityTokens,
   kvUsageRatio,
   pathOnly,
+  servedContextTokens,
   servedModel,
   text,
   unixTime,
@@ -286,7 +286,7 @@ function serverInfo(state: EngineState, context: SurfaceContext): unknown {
     model_path: servedModel(state),
     tokenizer_path: servedModel(state),
     served_model_name: servedModel(state),
-    context_length: figures(context, state.models[0])?.contextTokens ?? null,
+    context_length: servedContextTokens(context, state.models[0]) ?? null,
     quantization: null,
     tp_size: 1,
     dp_size: 1,
@@ -307,7 +307,7 @@ function serverInfo(state: EngineState, context: SurfaceContext): unknown {
 function modelList(state: EngineState, context: SurfaceContext): unknown {
   const created = Math.floor(unixTime(context, context.seconds));
   const base = state.models[0];
-  const max = figures(context, base)?.contextTokens ?? null;
+  const max = servedContextTokens(context, base) ?? null;
   return {
     object: 'list',
     data: [

@@ -11,6 +11,8 @@ export interface SurfaceContext {
   readonly models: readonly Model[];
   /** Requests that it takes into its batch at most. */
   readonly maxRunning: number;
+  /** Tokens of prompt and answer together where the engine is told a limit; otherwise the model's. */
+  readonly contextTokens?: number;
   /** LoRA adapters that a client may name in place of the model. */
   readonly loras?: readonly string[];
   /** Memory of the engine's process, where the world knows it. */
@@ -73,6 +75,12 @@ export function servedModel({ models }: EngineState): string {
 /** Figures of a model by name, the first one's by default. */
 export function figures(context: SurfaceContext, name: string | undefined): Model | undefined {
   return context.models.find((model) => model.name === name);
+}
+
+/** Tokens of prompt and answer together: what the engine is told, but no more than the model has. */
+export function servedContextTokens(context: SurfaceContext, name: string | undefined): number | undefined {
+  const own = figures(context, name)?.contextTokens;
+  return own === undefined ? undefined : Math.min(context.contextTokens ?? own, own);
 }
 
 /** Tokens for which there is room in the KV cache. */

@@ -19,6 +19,7 @@ const dialect: OpenAiDialect = {
   notJson: () => unreadable('expected value at line 1 column 1'),
   missing: (field) => unreadable(`missing field \`${field}\` at line 1 column 2`),
   fingerprint: ({ state }) => `${state.version}-native`,
+  answersOwnModel: true,
 };
 
 /** TGI's router: its own `/generate` and `/generate_stream`, and OpenAI's. */

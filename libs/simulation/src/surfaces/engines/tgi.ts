@@ -3,11 +3,11 @@ import { commonBounds, geometric } from './bounds.ts';
 import { printExposition, rustDialect, type PrintedFamily, type PrintedPoint } from './print-exposition.ts';
 import {
   ended,
-  figures,
   isIn,
   json,
   kvCapacityTokens,
   pathOnly,
+  servedContextTokens,
   servedModel,
   succeeded,
   text,
@@ -135,7 +135,7 @@ function hasServed(state: EngineState): boolean {
 }
 
 function info(state: EngineState, context: SurfaceContext): unknown {
-  const contextTokens = figures(context, state.models[0])?.contextTokens ?? 4096;
+  const contextTokens = servedContextTokens(context, state.models[0]) ?? 4096;
   return {
     model_id: servedModel(state),
     model_sha: null,

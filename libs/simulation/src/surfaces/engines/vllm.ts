@@ -5,12 +5,12 @@ import {
   compareVersions,
   computedPromptTokens,
   ended,
-  figures,
   isIn,
   json,
   kvCapacityTokens,
   kvUsageRatio,
   pathOnly,
+  servedContextTokens,
   servedModel,
   text,
   unixTime,
@@ -416,7 +416,7 @@ function modelList(state: EngineState, context: SurfaceContext): unknown {
     owned_by: 'vllm',
     root: parent === null ? id : `/adapters/${id}`,
     parent,
-    ...(parent === null ? { max_model_len: figures(context, base)?.contextTokens ?? null } : {}),
+    ...(parent === null ? { max_model_len: servedContextTokens(context, base) ?? null } : {}),
     permission: [
       {
         id: `modelperm-${id.replaceAll(/[^a-z0-9]/gi, '').toLowerCase()}`,

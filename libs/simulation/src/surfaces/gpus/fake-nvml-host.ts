@@ -12,6 +12,8 @@ export interface FakeNvmlHost {
   readonly cudaDriverVersion?: number;
   /** What nvmlInit_v2 answers. */
   readonly init: number;
+  /** No call comes back for as long as it is there. */
+  readonly hang?: { readonly functions: 'all' };
   readonly refuseStructVersions?: readonly string[];
   readonly events: readonly FakeNvmlEvent[];
   readonly boards: readonly FakeNvmlBoard[];
@@ -161,6 +163,7 @@ export function fakeNvmlHost(host: GpuHost): FakeNvmlHost {
   return {
     ...versionsOf(driver),
     init: isMismatched(driver) ? DRIVER_MISMATCH : SUCCESS,
+    ...(host.nvidiaDriverHangs === true ? { hang: { functions: 'all' } } : {}),
     // Before R510 there was no function that tells what is reserved apart.
     ...(layout === 'r470' ? { refuseStructVersions: ['nvmlDeviceGetMemoryInfo_v2'] } : {}),
     events: gpus.flatMap((gpu, index) =>

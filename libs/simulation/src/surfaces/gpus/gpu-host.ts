@@ -16,6 +16,8 @@ export interface GpuHost {
   readonly gpus: readonly GpuState[];
   /** Undefined where none is loaded. */
   readonly nvidiaDriver?: NvidiaDriver | undefined;
+  /** Calls of NVIDIA's driver do not return. */
+  readonly nvidiaDriverHangs?: boolean | undefined;
   /** Version of the amdgpu package. */
   readonly amdgpuVersion?: string | undefined;
   /** Unix time at which the world's clock was 0, and the host had just booted. */

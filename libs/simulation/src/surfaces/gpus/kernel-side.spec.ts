@@ -170,6 +170,22 @@ describe('proc', () => {
     expect(textAt(tree, 'proc/stat')).toBe('btime 1787298841');
   });
 
+  it('has the sockets of all processes for each, as they share a network', () => {
+    const two = nvidiaHost([busyGpu(H100), busyGpu(H100, 1)]);
+    const listening = procTree(
+      two,
+      new Map([
+        [41_000, { port: 8000 }],
+        [41_001, { port: 30_000 }],
+      ]),
+    );
+    const sockets = textAt(listening, 'proc/41000/net/tcp');
+    expect(sockets).toBe(textAt(listening, 'proc/41001/net/tcp'));
+    expect(sockets).toContain('   0: 00000000:1F40 00000000:0000 0A');
+    expect(sockets).toContain('   1: 00000000:7530 00000000:0000 0A');
+    expect(listening.get('proc/41001/fd/3')).toEqual({ linkTo: 'socket:[141001]' });
+  });
+
   it('has a listening socket where a port is given, and none where not', () => {
     const listening = procTree(host, new Map([[41_000, { port: 8000 }]]));
     expect(textAt(listening, 'proc/41000/fd/3')).toEqual({ linkTo: 'socket:[141000]' });

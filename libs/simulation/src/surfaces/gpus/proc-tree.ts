@@ -32,6 +32,7 @@ export function procTree(host: GpuHost, facts: ReadonlyMap<number, ProcessFacts>
   const processes = new Map(
     host.gpus.flatMap((gpu) => gpu.processes.map((process) => [process.pid, process])),
   );
+  const sockets = listeningSockets([...processes.keys()], facts);
   return new Map([
     ...filesIn('proc', {
       stat: `btime ${Math.floor(host.startUnixSeconds)}`,
@@ -39,25 +40,43 @@ export function procTree(host: GpuHost, facts: ReadonlyMap<number, ProcessFacts>
       'self/ns/pid': { linkTo: INITIAL_PID_NAMESPACE },
     }),
     ...[...processes.values()].flatMap((process) =>
-      processFiles(process, facts.get(process.pid) ?? {}, host),
+      processFiles(process, facts.get(process.pid) ?? {}, sockets, host),
     ),
   ]);
+}
+
+/** All of a network namespace, which every process in it has for its own `net/tcp`; here all are in one. */
+function listeningSockets(pids: readonly number[], facts: ReadonlyMap<number, ProcessFacts>): string {
+  const rows = pids.flatMap((pid) => {
+    const port = facts.get(pid)?.port;
+    return port === undefined ? [] : [{ pid, port }];
+  });
+  return (
+    SOCKET_HEAD +
+    rows
+      .map(({ pid, port }, row) => {
+        const address = `00000000:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+        return `${String(row).padStart(4)}: ${address} 00000000:0000 ${LISTENING} 00000000:00000000 00:00000000 00000000     0        0 ${socketOf(pid)} 1 0 100 0 0 10 0\n`;
+      })
+      .join('')
+  );
+}
+
+/** The inode of the socket on which a process listens. */
+function socketOf(pid: number): number {
+  return 100_000 + pid;
 }
 
 function processFiles(
   process: GpuProcessState,
   { port, container }: ProcessFacts,
+  sockets: string,
   host: GpuHost,
 ): [string, TreeEntry][] {
   const { pid, program, command } = process;
   const folder = `proc/${pid}`;
   // As the kernel cuts it (TASK_COMM_LEN).
   const name = program.split('/').at(-1)?.slice(0, 15) ?? '';
-  const socket = 100_000 + pid;
-  const row =
-    port === undefined
-      ? ''
-      : `   0: 00000000:${port.toString(16).toUpperCase().padStart(4, '0')} 00000000:0000 ${LISTENING} 00000000:00000000 00:00000000 00000000     0        0 ${socket} 1 0 100 0 0 10 0\n`;
   return [
     ...filesIn(folder, {
       stat: `${pid} (${name}) S 1 0 0 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 ${CLOCK_TICKS_PER_SECOND} 0 0`,
@@ -66,10 +85,10 @@ function processFiles(
       [`task/${pid}/children`]: '',
       'ns/net': { linkTo: 'net:[4026531840]' },
       'fd/0': { linkTo: '/dev/null' },
-      [`fd/${SOCKET_DESCRIPTOR}`]: port === undefined ? undefined : { linkTo: `socket:[${socket}]` },
+      [`fd/${SOCKET_DESCRIPTOR}`]: port === undefined ? undefined : { linkTo: `socket:[${socketOf(pid)}]` },
     }),
     [`${folder}/cmdline`, command.map((word) => `${word}\0`).join('')],
-    [`${folder}/net/tcp`, SOCKET_HEAD + row],
+    [`${folder}/net/tcp`, sockets],
     ...amdGpus(host).flatMap((gpu, index) => openGpu(gpu, index, pid)),
   ];
 }

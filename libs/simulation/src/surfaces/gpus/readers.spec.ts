@@ -489,6 +489,17 @@ describeWithCompiler(`NVML${compilerNote}`, () => {
     expect(snapshot.backends[0]?.failure?.reason).toBe('driver_mismatch');
   });
 
+  it('does not answer while its driver hangs, and does when that is over', async () => {
+    const host = nvidiaHost([busyGpu(H100)]);
+    tellNvml({ ...host, nvidiaDriverHangs: true });
+    start({ backend: 'nvml', deadlineSeconds: 1 });
+    const hung = await until(({ backends }) => backends[0]?.failure !== undefined);
+    expect(hung.backends[0]?.failure?.reason).toBe('hung');
+    tellNvml({ ...host, nvidiaDriverHangs: false });
+    const snapshot = await until(({ gpus }) => gpus.length === 1);
+    expect(conditions(snapshot)).toEqual(['up']);
+  });
+
   it('and the kernel log tell each error once', async () => {
     const kernelLogFile = path.join(folder, 'kmsg');
     const errors = [
