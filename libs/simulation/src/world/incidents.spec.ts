@@ -169,7 +169,9 @@ it('brings each GPU that works to its slowdown by warm air, loses none, and is o
     world.incidents.start(planned(world, 'thermal_throttle', `${index}`)),
   );
   world.runUntil(world.now + 900);
-  expect(indices.filter((index) => gpu(world, index).clockEventSeconds.sw_thermal_slowdown === 0)).toEqual([]);
+  expect(indices.filter((index) => gpu(world, index).clockEventSeconds.sw_thermal_slowdown === 0)).toEqual(
+    [],
+  );
   expect(indices.filter((index) => world.gpu(index).isLost())).toEqual([]);
   for (const incident of active) world.incidents.stop(incident?.id ?? 0);
   world.runUntil(world.now + 300);
