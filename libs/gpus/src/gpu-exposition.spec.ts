@@ -58,6 +58,18 @@ describe.each(['text', 'openmetrics'] as const)('an exposition in %s', (format) 
     expect(print(snapshot(reading(41)))).toContain('sensor="core"} 41\n');
   });
 
+  it('prints once what is the same, also of a GPU that is unreachable and a reading that is made anew', () => {
+    const hung = reading(40);
+    const pieces = (): Uint8Array[] => exposition.print(snapshot({ ...hung }), OPTIONS, format);
+    const [conditions, , xids, points] = pieces();
+    const [sameConditions, , sameXids, samePoints] = pieces();
+    expect(sameConditions).toBe(conditions);
+    expect(sameXids).toBe(xids);
+    expect(samePoints).toBe(points);
+    const [lost] = exposition.print(snapshot({ ...hung, condition: 'lost' }), OPTIONS, format);
+    expect(Buffer.from(lost ?? []).toString()).toContain('reason="lost"');
+  });
+
   it('has the errors of each scrape, also where the reading is the same', () => {
     const of = (xids: ReadonlyMap<number, XidCount>): GpuSnapshot => {
       const { gpus, ...rest } = snapshot(read);

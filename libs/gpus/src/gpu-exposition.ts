@@ -16,8 +16,17 @@ const END = '# EOF\n';
  * and the drivers' errors hardly ever: they are printed once for several scrapers, and not again while a driver hangs.
  */
 export class GpuExposition {
-  private readonly conditions = new PrintedOnce(gpuConditionFamilies, ({ reading }) => [reading]);
-  private readonly points = new PrintedOnce(gpuPointFamilies, ({ reading }) => [reading]);
+  private readonly conditions = new PrintedOnce(gpuConditionFamilies, ({ reading }) => [
+    reading.gpu,
+    reading.uuid,
+    reading.condition,
+    reading.facts,
+  ]);
+  private readonly points = new PrintedOnce(gpuPointFamilies, ({ reading }) => [
+    reading.gpu,
+    reading.uuid,
+    reading.points,
+  ]);
   private readonly xids = new PrintedOnce(gpuXidFamilies, ({ reading, xids }) => [
     reading.gpu,
     reading.uuid,

@@ -82,6 +82,9 @@ function isThere({ condition }: GpuReading): boolean {
   return condition === 'up' || condition === 'suspended';
 }
 
+/** One list, by which it is known that nothing of it has changed. */
+const NO_POINTS: readonly GpuPoint[] = [];
+
 function without({ gpu, uuid, facts }: GpuReading, condition: DownReason): GpuReading {
-  return { gpu, uuid, facts, condition, points: [] };
+  return { gpu, uuid, facts, condition, points: NO_POINTS };
 }
