@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { loadSettings } from '@llm-monitor/config';
+import { TlsSettingsError } from '@llm-monitor/exporter-http';
 
 import { controlAddress } from './control-address.ts';
 import { runControl, type ControlAddress } from './control-client.ts';
@@ -52,6 +53,22 @@ describe('the address of a command', () => {
   });
 });
 
+describe('a certificate that cannot be read', () => {
+  it('is told with its setting', () => {
+    const values = settingsOf(
+      { MOCK_EXPORTER_TLS_CERT_FILE: '/etc/a.crt', MOCK_EXPORTER_TLS_KEY_FILE: '/etc/a.key' },
+      { '/etc/a.crt': 'x', '/etc/a.key': 'x' },
+    );
+    const readFile = (): string => {
+      throw new Error('EACCES: permission denied');
+    };
+    expect(() => controlAddress(values, readFile)).toThrow(TlsSettingsError);
+    expect(() => controlAddress(values, readFile)).toThrow(
+      /\/etc\/a\.crt.*EACCES.*MOCK_EXPORTER_TLS_CERT_FILE/,
+    );
+  });
+});
+
 describe('a mock with a token', () => {
   let mock: TestMock;
 
@@ -84,6 +101,23 @@ describe('nobody at the address', () => {
     const result = await runControl({ url }, { command: 'incidents' });
     expect(result.exitCode).toBe(1);
     expect(result.stderr).toMatch(new RegExp(`^no mock-exporter answers at ${url} \\(.*ECONNREFUSED`));
+  });
+});
+
+describe('somebody else at the address', () => {
+  it.each([
+    ['does not know the path', 404, '404 page not found'],
+    ['answers to everything', 200, '<html></html>'],
+    ['has errors of another form', 404, '{"detail":"Not Found"}'],
+  ])('who %s is told from a mock', async (_who, status, body) => {
+    const server = createServer((_request, response) => response.writeHead(status).end(body));
+    await new Promise<void>((resolve) => server.listen({ host: '127.0.0.1', port: 0 }, resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const result = await runControl({ url }, { command: 'incidents' });
+    await new Promise((resolve) => server.close(resolve));
+    expect(result).toMatchObject({ stdout: '', exitCode: 1 });
+    expect(result.stderr).toContain(`what answers at ${url} is no mock-exporter`);
+    expect(result.stderr).toContain('MOCK_EXPORTER_PORT');
   });
 });
 

@@ -76,8 +76,13 @@ async function ask<Answer>(
     throw new Error(`no mock-exporter answers at ${address.url} (${why}); is it running, and on this port?`);
   });
   if (status === 401) throw new Error(WHO);
-  if (status >= 400) throw new Error(errorOf(text));
-  return JSON.parse(text) as Answer;
+  const answer = parsed(text);
+  const told = isRecord(answer) && isRecord(answer['error']) ? answer['error']['message'] : undefined;
+  if (status >= 400 && typeof told === 'string') throw new Error(told);
+  if (status < 400 && isRecord(answer)) return answer as Answer;
+  throw new Error(
+    `what answers at ${address.url} is no mock-exporter (status ${status}); set MOCK_EXPORTER_PORT, or MOCK_EXPORTER_HOST, for this command as for the mock`,
+  );
 }
 
 const WHO =
@@ -111,12 +116,14 @@ function send(
   });
 }
 
-/** Errors of the mock come as `{ error: { message } }`; what is no such thing is told as it is. */
-function errorOf(text: string): string {
+function parsed(text: string): unknown {
   try {
-    const { error } = JSON.parse(text) as { readonly error?: { readonly message?: unknown } };
-    return typeof error?.message === 'string' ? error.message : text;
+    return JSON.parse(text);
   } catch {
-    return text;
+    return undefined; // JSON has no such value.
   }
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }

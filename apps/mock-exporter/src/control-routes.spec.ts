@@ -133,6 +133,19 @@ describe('incidents', () => {
     ['a target that is not there', { incident: 'hang', target: 'nobody' }, /nobody/],
     ['a time that is none', { incident: 'hang', target: 'chat', for_seconds: 0 }, /for_seconds/],
     ['a time in words', { incident: 'hang', target: 'chat', for_seconds: '5m' }, /for_seconds/],
+    ['a time without end', '{"incident":"hang","target":"chat","for_seconds":1e999}', /for_seconds/],
+    ['a misspelled field', { incident: 'hang', target: 'chat', for: 5 }, /"for".*for_seconds/],
+    ['a target that is no name', { incident: 'hang', target: { name: 'chat' } }, /target: expected/],
+    [
+      'parameters that are a list',
+      { incident: 'hang', target: 'chat', parameters: [1] },
+      /parameters: expected/,
+    ],
+    [
+      'several faults at once',
+      { incident: 'hang', target: 'nobody', parameters: 'x', for_seconds: 0 },
+      /parameters: .*for_seconds: .*nobody/,
+    ],
   ])('with %s are refused', async (_what, body, message) => {
     const ask = await listen(false);
     const answer = await ask('POST', '/api/incidents', body);
@@ -157,11 +170,28 @@ describe('the load', () => {
     expect(rates()).toEqual([0, 0]);
   });
 
+  it('stays what it was told to be when an overload is over', async () => {
+    const ask = await listen(false);
+    const [people = 0] = rates();
+    await ask('POST', '/api/load', { traffic: 'people', factor: 3 });
+    await ask('POST', '/api/incidents', {
+      incident: 'overload',
+      target: 'people',
+      parameters: { factor: 10 },
+    });
+    expect(rates()[0]).toBe(people * 3 * 10);
+    await ask('POST', '/api/load', { traffic: 'people', factor: 2 });
+    expect(rates()[0]).toBe(people * 2 * 10);
+    await ask('DELETE', '/api/incidents/overload');
+    expect(rates()[0]).toBe(people * 2);
+  });
+
   it.each([
     [{ factor: -0.1 }, 400],
     [{ factor: 1001 }, 400],
     [{ factor: '2' }, 400],
     [{}, 400],
+    [{ trafic: 'people', factor: 2 }, 400],
     [{ traffic: 'nobody', factor: 2 }, 404],
   ])('is not by %j', async (body, status) => {
     const ask = await listen(false);

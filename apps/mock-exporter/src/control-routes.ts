@@ -1,3 +1,4 @@
+import { didYouMean } from '@llm-monitor/config';
 import { readBody, RequestError, type HttpContext, type HttpRouter } from '@llm-monitor/exporter-http';
 import {
   INCIDENT_NAMES,
@@ -47,25 +48,27 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
 
   router.post('/api/incidents', async (ctx) => {
     guard(ctx);
-    const body = await readJson(ctx);
+    const body = await readJson(ctx, ['incident', 'target', 'parameters', 'for_seconds']);
     pacer.catchUp();
+    const { target, parameters, for_seconds: seconds } = body;
+    const problems: string[] = [];
+    if (target !== undefined && wordOf(target) === undefined)
+      problems.push('target: expected a name, or the number of a GPU');
+    if (parameters !== undefined && !isRecord(parameters)) problems.push('parameters: expected an object');
+    if (seconds !== undefined && !isDuration(seconds))
+      problems.push('for_seconds: expected a number of seconds above 0');
     const plan = planIncident(
       {
         incident: wordOf(body['incident']) ?? '',
-        target: wordOf(body['target']),
-        parameters: isRecord(body['parameters']) ? body['parameters'] : undefined,
+        target: wordOf(target),
+        parameters: isRecord(parameters) ? parameters : undefined,
       },
       world.scene,
     );
-    if (!plan.ok) {
-      const problems = plan.problems.map(({ path, message }) => `${path.join('.')}: ${message}`);
+    if (!plan.ok) problems.push(...plan.problems.map(({ path, message }) => `${path.join('.')}: ${message}`));
+    if (!plan.ok || problems.length > 0)
       throw new RequestError(400, problems.join('; '), { facts: { problems } });
-    }
-    const seconds = body['for_seconds'];
-    if (seconds !== undefined && !(typeof seconds === 'number' && seconds > 0)) {
-      throw new RequestError(400, 'for_seconds: expected a number of seconds above 0');
-    }
-    const active = world.incidents.start(plan.incident, seconds);
+    const active = world.incidents.start(plan.incident, isDuration(seconds) ? seconds : undefined);
     if (active === undefined) {
       throw new RequestError(
         409,
@@ -89,7 +92,7 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
 
   router.post('/api/speed', async (ctx) => {
     guard(ctx);
-    const { speed } = await readJson(ctx);
+    const { speed } = await readJson(ctx, ['speed']);
     if (typeof speed !== 'number' || !(speed >= 0 && speed <= 1000)) {
       throw new RequestError(400, 'speed: expected a number from 0 to 1000');
     }
@@ -99,7 +102,7 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
 
   router.post('/api/advance', async (ctx) => {
     guard(ctx);
-    const { seconds } = await readJson(ctx);
+    const { seconds } = await readJson(ctx, ['seconds']);
     if (typeof seconds !== 'number' || !(seconds > 0 && seconds <= MAX_ADVANCE_SECONDS)) {
       throw new RequestError(400, `seconds: expected a number above 0, and ${MAX_ADVANCE_SECONDS} at most`);
     }
@@ -109,7 +112,7 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
 
   router.post('/api/load', async (ctx) => {
     guard(ctx);
-    const { traffic, factor } = await readJson(ctx);
+    const { traffic, factor } = await readJson(ctx, ['traffic', 'factor']);
     if (typeof factor !== 'number' || !(factor >= 0 && factor <= 1000)) {
       throw new RequestError(400, 'factor: expected a number from 0 to 1000');
     }
@@ -119,7 +122,7 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
       throw new RequestError(404, `No traffic is called ${JSON.stringify(traffic)}; there are ${names}.`);
     }
     pacer.catchUp();
-    for (const source of chosen) source.setRateFactor(factor);
+    for (const source of chosen) source.setLoadFactor(factor);
     ctx.body = { traffic: chosen.map(({ state }) => state.name), factor };
   });
 }
@@ -128,15 +131,36 @@ function activeView({ id, incident, startedSeconds, endsSeconds }: ActiveInciden
   return { id, incident: incident.name, target: targetText(incident), startedSeconds, endsSeconds };
 }
 
-async function readJson(ctx: HttpContext): Promise<Readonly<Record<string, unknown>>> {
-  const text = (await readBody(ctx, MAX_BODY_BYTES)).toString('utf8');
+/**
+ * @param known fields; one that is misspelled must not be left out unseen
+ * @throws RequestError where the body is no JSON object, or has other fields
+ */
+async function readJson(
+  ctx: HttpContext,
+  known: readonly string[],
+): Promise<Readonly<Record<string, unknown>>> {
+  const value = parsed((await readBody(ctx, MAX_BODY_BYTES)).toString('utf8'));
+  if (!isRecord(value)) throw new RequestError(400, 'The body of this request is no JSON object.');
+  const problems = Object.keys(value)
+    .filter((field) => !known.includes(field))
+    .map(
+      (field) =>
+        `there is no field ${JSON.stringify(field)}${didYouMean(field, known, `known are ${known.join(', ')}`)}`,
+    );
+  if (problems.length > 0) throw new RequestError(400, problems.join('; '), { facts: { problems } });
+  return value;
+}
+
+function parsed(text: string): unknown {
   try {
-    const value: unknown = JSON.parse(text);
-    if (isRecord(value)) return value;
+    return JSON.parse(text);
   } catch {
-    // Told below, as what is JSON and no object.
+    return undefined; // JSON has no such value.
   }
-  throw new RequestError(400, 'The body of this request is no JSON object.');
+}
+
+function isDuration(value: unknown): value is number {
+  return typeof value === 'number' && value > 0 && Number.isFinite(value);
 }
 
 /** A GPU may be named by a number. */

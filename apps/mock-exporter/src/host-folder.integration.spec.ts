@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { planIncident, type IncidentName } from '@llm-monitor/simulation';
 
 import { startTestMock, type TestMock } from './test-mock.ts';
+import { until } from './test-until.ts';
 
 const SCENARIO = `
 seed: test
@@ -34,14 +35,6 @@ function start(incident: IncidentName, target?: string): void {
   const plan = planIncident({ incident, target, parameters: undefined }, mock.world.scene);
   if (!plan.ok) throw new Error(JSON.stringify(plan.problems));
   mock.world.incidents.start(plan.incident);
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error('what was waited for did not come in 20 s');
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }
 
 it('adds to the kernel log, so that who follows it sees what comes', async () => {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { loadScenario } from './load-scenario.ts';
+import { loadScenario, portClash } from './load-scenario.ts';
 import { VERSION } from './version.ts';
 
 function nothing(path: string): string {
@@ -28,6 +28,28 @@ describe('loadScenario', () => {
     expect(lines.length).toBeGreaterThan(1);
     expect(lines.every((line) => /^ {2}mine\.yaml:\d+:\d+: /.test(line))).toBe(true);
     expect(lines.join('\n')).toContain('h1000');
+  });
+});
+
+describe('portClash', () => {
+  const loaded = loadScenario('demo', nothing);
+  const ENGINE_PORT = 8000;
+
+  it.each([
+    [
+      'the port of an engine',
+      '127.0.0.1',
+      '127.0.0.1',
+      ENGINE_PORT,
+      /port 8000 of engine chat.*MOCK_EXPORTER_PORT/,
+    ],
+    ['another port', '127.0.0.1', '127.0.0.1', 9503, /^none$/],
+    ['any port', '127.0.0.1', '127.0.0.1', 0, /^none$/],
+    ['that port at another address', '127.0.0.2', '127.0.0.1', ENGINE_PORT, /^none$/],
+  ])('of a mock that has %s', (_what, host, engineHost, port, told) => {
+    if (!loaded.ok) throw new Error(loaded.message);
+    const clash = portClash(loaded.scenario, { scenario: 'demo', host, engineHost, port });
+    expect(clash ?? 'none').toMatch(told);
   });
 });
 

@@ -7,6 +7,8 @@ import {
   type Scenario,
 } from '@llm-monitor/simulation';
 
+import type { Settings } from './settings.ts';
+
 export type LoadedScenario =
   { readonly ok: true; readonly scenario: Scenario } | { readonly ok: false; readonly message: string };
 
@@ -31,4 +33,14 @@ export function loadScenario(name: string, readFile: (path: string) => string): 
   if (read.ok) return read;
   const problems = read.problems.map((problem) => `\n  ${formatScenarioProblem(problem, name)}`).join('');
   return { ok: false, message: `scenario ${name} has ${read.problems.length} problem(s):${problems}` };
+}
+
+/** What is wrong where an engine has the port of the mock itself, which the scenario knows nothing of. */
+export function portClash(
+  { engines }: Scenario,
+  { scenario, host, engineHost, port }: Pick<Settings, 'scenario' | 'host' | 'engineHost' | 'port'>,
+): string | undefined {
+  const engine = engines.find((each) => each.port !== 0 && each.port === port);
+  if (engine === undefined || host !== engineHost) return undefined;
+  return `scenario ${scenario}: port ${port} of engine ${engine.name} is that of the mock itself; give the engine another, or set MOCK_EXPORTER_PORT`;
 }

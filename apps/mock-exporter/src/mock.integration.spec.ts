@@ -7,6 +7,7 @@ import { buildSync } from 'esbuild';
 
 import { runControl } from './control-client.ts';
 import { startTestMock, type TestMock } from './test-mock.ts';
+import { until } from './test-until.ts';
 
 const SCENARIO = `
 seed: test
@@ -51,14 +52,6 @@ afterAll(async () => {
   await mock.stop(0);
   rmSync(mock.folder, { recursive: true, force: true });
 });
-
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const end = performance.now() + 20_000;
-  while (!(await condition())) {
-    if (performance.now() > end) throw new Error('what was waited for did not come in 20 s');
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
 
 function chat(engine: string, body: object, signal?: AbortSignal): Promise<Response> {
   return fetch(`${mock.urlOf(engine)}/v1/chat/completions`, {

@@ -14,7 +14,7 @@ import { ModelTooLarge } from '@llm-monitor/simulation';
 
 import { runControl, type ClientResult, type ControlCommand } from './control-client.ts';
 import { controlAddress } from './control-address.ts';
-import { loadScenario } from './load-scenario.ts';
+import { loadScenario, portClash } from './load-scenario.ts';
 import { startMock } from './mock.ts';
 import { settings } from './settings.ts';
 import { HostFolderError } from './smi-socket.ts';
@@ -41,7 +41,12 @@ export async function serve(): Promise<void> {
   }
   const { values } = run;
   const control = async (command: ControlCommand): Promise<void> => {
-    tell(await runControl(controlAddress(values, readFile), command));
+    try {
+      tell(await runControl(controlAddress(values, readFile), command));
+    } catch (error) {
+      if (!isSettingsFailure(error)) throw error;
+      tell({ stdout: '', stderr: `${error.message}\n`, exitCode: 1 });
+    }
   };
   if (run.command === 'incidents') return control({ command: 'incidents' });
   if (run.command === 'stop') return control({ command: 'stop', incident: run.arguments[0] });
@@ -52,6 +57,8 @@ export async function serve(): Promise<void> {
 
   const loaded = loadScenario(values.scenario, readFile);
   if (!loaded.ok) return tell({ stdout: '', stderr: `${loaded.message}\n`, exitCode: 2 });
+  const clash = portClash(loaded.scenario, values);
+  if (clash !== undefined) return tell({ stdout: '', stderr: `${clash}\n`, exitCode: 2 });
   const log = createLogger({ app: 'mock-exporter', level: values.logLevel });
   for (const warning of run.warnings) log.warn(warning);
   try {

@@ -147,6 +147,7 @@ export class TrafficSource {
   private readonly chance: ReturnType<typeof forkForEach>;
   private readonly arrivalsRandom: Random;
   private running = false;
+  private loadFactor = 1;
   private rateFactor = 1;
   private outputFactor = 1;
   private impatience: Impatience | undefined;
@@ -201,7 +202,13 @@ export class TrafficSource {
     this.planNext();
   }
 
-  /** So many times as many come; 0 is nobody. */
+  /** So many times as many users are there; 0 is nobody. What an incident makes of them comes on top. */
+  setLoadFactor(factor: number): void {
+    this.loadFactor = factor;
+    this.planNext();
+  }
+
+  /** So many times as many come of those who are there; 0 is nobody. */
   setRateFactor(factor: number): void {
     this.rateFactor = factor;
     this.planNext();
@@ -231,7 +238,7 @@ export class TrafficSource {
   }
 
   private get factor(): number {
-    return this.rateFactor * (1 + (this.flood?.factor ?? 0));
+    return this.loadFactor * this.rateFactor * (1 + (this.flood?.factor ?? 0));
   }
 
   private get ratePerSecond(): number {

@@ -192,6 +192,35 @@ it('brings a GPU back that heat took from the bus, once it has cooled, with its 
   expect(world.engines.map(({ now }) => now.state().condition)).not.toContain('down');
 });
 
+describe('a GPU that is lost', () => {
+  it('stays so when another of its incidents ends, and comes back at the end of its own', () => {
+    const world = demo();
+    const lost = world.incidents.start(planned(world, 'xid_79', '0'));
+    const warm = world.incidents.start(planned(world, 'thermal_throttle', '0'));
+    world.incidents.stop(warm?.id ?? 0);
+    world.runUntil(world.now + 60);
+    expect(world.gpu(0).isLost()).toBe(true);
+    world.incidents.stop(lost?.id ?? 0);
+    expect(world.gpu(0).isLost()).toBe(false);
+  });
+
+  it('keeps an engine down that is on another one too, until both are back', () => {
+    const world = worldOf(`
+seed: shared
+host: { name: shared, gpus: [{ board: l4, count: 2 }], driver: { nvidia: 570.133.20 } }
+engines:
+  - { name: chat, kind: vllm, port: 8000, model: meta-llama/Llama-3.1-8B-Instruct, gpus: [0, 1] }
+`);
+    world.runUntil(WARM_UP_SECONDS);
+    const [first, second] = ['0', '1'].map((index) => world.incidents.start(planned(world, 'xid_79', index)));
+    world.engine('chat').now.crash();
+    world.incidents.stop(first?.id ?? 0);
+    expect(engine(world, 'chat').condition).toBe('down');
+    world.incidents.stop(second?.id ?? 0);
+    expect(engine(world, 'chat').condition).toBe('loading');
+  });
+});
+
 describe('the desk', () => {
   it('plays an incident on a target once at a time, and on others besides', () => {
     const world = demo();

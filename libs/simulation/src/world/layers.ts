@@ -23,6 +23,11 @@ export class Layers {
     };
   }
 
+  /** Whether something is set by that name. */
+  isSet(key: string): boolean {
+    return (this.active.get(key) ?? []).length > 0;
+  }
+
   private layersOf<Value>(key: string): { readonly value: Value }[] {
     const layers = this.active.get(key) ?? [];
     this.active.set(key, layers);

@@ -42,8 +42,10 @@ export const playedIncidents: IncidentTable<IncidentStage> = {
     ),
 
   xid_79: (stage, index) => {
-    stage.gpu(index).lose(79, stage.scheduler.now);
-    return () => bringBack(stage, index);
+    const takeBack = stage.layers.set(lostKey(index), true, false, (isLost) => {
+      if (isLost) stage.gpu(index).lose(79, stage.scheduler.now);
+    });
+    return all([takeBack, () => bringBack(stage, index)]);
   },
   thermal_throttle: (stage, index, { above_celsius }) => {
     const gpu = stage.gpu(index);
@@ -107,10 +109,17 @@ function hostFault({ layers, host }: IncidentStage, fault: keyof HostFaults): ()
 
 const COOL_LOOK_SECONDS = 5;
 
-/** What a restart of the machine does for a GPU that is lost, once it is cool enough, and for its engines. */
+function lostKey(index: number): string {
+  return `gpu/${index}/lost`;
+}
+
+/**
+ * What a restart of the machine does for a GPU that is lost, once it is cool enough, and for its engines; for one that
+ * an incident of its own holds lost, nothing.
+ */
 function bringBack(stage: IncidentStage, index: number): void {
   const gpu = stage.gpu(index);
-  if (!gpu.isLost()) return;
+  if (!gpu.isLost() || stage.layers.isSet(lostKey(index))) return;
   const { coreCelsius } = gpu.state();
   if (coreCelsius >= gpu.board.thermal.slowdownCelsius) {
     stage.scheduler.at(stage.scheduler.now + COOL_LOOK_SECONDS, () => bringBack(stage, index));
@@ -119,7 +128,8 @@ function bringBack(stage: IncidentStage, index: number): void {
   gpu.restore();
   for (const engine of stage.engines) {
     const isDown = engine.now.state().condition === 'down';
-    if (isDown && engine.gpus.includes(index)) engine.now.start();
+    const areAllThere = engine.gpus.every((each) => !stage.gpu(each).isLost());
+    if (isDown && areAllThere && engine.gpus.includes(index)) engine.now.start();
   }
 }
 
