@@ -5,12 +5,13 @@ MONITOR := apps/monitor/dist/main.cjs
 # Folders are listed too, so that a removed file also causes a build.
 MONITOR_SOURCES := package-lock.json nx.json tsconfig.base.json \
   $(shell find apps/monitor/src libs/*/src '(' -type d -o -type f ! -name '.*' ! -name '*.spec.ts' ')' 2>/dev/null)
+STACK := scripts/development/compose.sh
 MOCK := apps/mock-exporter/dist/main.cjs
 MOCK_SOURCES := $(subst apps/monitor/src,apps/mock-exporter/src,$(filter-out apps/monitor/src%,$(MONITOR_SOURCES))) \
   $(wildcard apps/mock-exporter/src/*.ts)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start demo test lint format build bench generate clean
+.PHONY: help setup start demo up down restart logs ps check reset config urls test lint format build bench generate clean
 .SILENT:
 
 help: ## Show this list
@@ -25,6 +26,33 @@ start: setup $(MONITOR) ## Watch the LLM engines of this host in a browser; opti
 
 demo: setup $(MONITOR) $(MOCK) ## The same over a simulated host with GPUs, engines and users
 	exec scripts/development/run-demo.sh $(ARGS)
+
+up: ## Start the container stack: ENV=dev|mock|prod, GPU=auto|nvidia|cdi|amd|none
+	exec $(STACK) up $(ARGS)
+
+down: ## Stop the stack; its data stays
+	exec $(STACK) down $(ARGS)
+
+restart: ## Start the stack anew with changed settings
+	exec $(STACK) restart $(ARGS)
+
+logs: ## Follow what the stack says; ARGS=prometheus for one service
+	exec $(STACK) logs $(ARGS)
+
+ps: ## List the containers of the stack
+	exec $(STACK) ps $(ARGS)
+
+check: setup ## Check the configuration of the stack in every combination
+	exec $(STACK) check
+
+reset: ## Stop the stack and remove its data, after a question
+	exec $(STACK) reset $(ARGS)
+
+config: ## Print the configuration that `make up` would start
+	exec $(STACK) config $(ARGS)
+
+urls: ## Print where the stack is
+	exec $(STACK) urls
 
 $(MONITOR): $(MONITOR_SOURCES) | setup
 	echo 'Building apps/monitor ...'

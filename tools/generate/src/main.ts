@@ -6,9 +6,11 @@ import { settings as gpuExporterSettings } from '@llm-monitor/gpu-exporter/setti
 import { settings as llmExporterSettings } from '@llm-monitor/llm-exporter/settings';
 import { settings as mockExporterSettings } from '@llm-monitor/mock-exporter/settings';
 import { settings as monitorSettings } from '@llm-monitor/monitor/settings';
+import { dashboardFiles, ruleFiles } from '@llm-monitor/observability';
 
 import { enginesPage } from './engines-page.ts';
 import { metricsPage } from './metrics-page.ts';
+import { stackSection } from './stack-variables.ts';
 import { xidsPage } from './xids-page.ts';
 
 const definitions = [monitorSettings, gpuExporterSettings, llmExporterSettings, mockExporterSettings];
@@ -19,7 +21,13 @@ const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/metrics.md': metricsPage,
   'docs/settings.md': () => renderSettingsDocs(definitions),
   'docs/xids.md': xidsPage,
-  '.env.example': () => renderEnvExample(definitions),
+  ...Object.fromEntries(
+    Object.entries(ruleFiles()).map(([file, text]) => [`compose/prometheus/${file}`, () => text]),
+  ),
+  ...Object.fromEntries(
+    Object.entries(dashboardFiles()).map(([file, text]) => [`compose/grafana/${file}`, () => text]),
+  ),
+  '.env.example': () => `${renderEnvExample(definitions)}\n${stackSection(definitions)}`,
 };
 
 /** Writes the generated files, or with `--check` says which are out of date and exits with 1. */
@@ -41,4 +49,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (check) process.exitCode = 1;
 }
 
-void main(process.argv.slice(2));
+main(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});
