@@ -111,6 +111,7 @@ function runWorkspaceTests() {
   mkdirSync(`${folder}/test-output`, { recursive: true });
   const well = ran(process.execPath, [
     '--test',
+    '--test-concurrency=3', // most of them wait for processes, so that more than one a core do no harm
     ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
     ...[`--test-reporter=./${folder}/node-test-reporter.mjs`, `--test-reporter-destination=${report}`],
     ...readdirSync(folder)
