@@ -48,7 +48,9 @@ function buildOverview(): object {
     dashboard.withRow(new RowBuilder(row.title));
     for (const panel of row.panels) dashboard.withPanel(panelOf(panel));
   }
-  return dashboard.build();
+  const built = dashboard.build();
+  // The SDK gives panels no numbers; without them a link to one panel leads nowhere.
+  return { ...built, panels: built.panels?.map((panel, index) => ({ ...panel, id: index + 1 })) };
 }
 
 /** All of them unless somebody chooses. Where there is none, the pattern matches whatever comes. */
@@ -76,10 +78,15 @@ function panelOf(panel: Panel): Builder<GrafanaPanel> {
     .height(HEIGHT[panel.kind]);
   if (panel.min !== undefined) builder.min(panel.min);
   if (panel.max !== undefined) builder.max(panel.max);
-  for (const { expr, legend } of panel.queries) {
-    builder.withTarget(new DataqueryBuilder().expr(expr).legendFormat(legend));
-  }
+  panel.queries.forEach(({ expr, legend }, index) => {
+    builder.withTarget(new DataqueryBuilder().expr(expr).legendFormat(legend).refId(refIdOf(index)));
+  });
   return builder;
+}
+
+/** A, B, C: how Grafana tells the queries of a panel apart. */
+function refIdOf(index: number): string {
+  return String.fromCharCode('A'.charCodeAt(0) + index);
 }
 
 function statOf({ goodFrom }: Panel): StatBuilder {

@@ -11,7 +11,7 @@ import { dashboardFiles } from './dashboard-files.ts';
 import { overview } from './dashboards/overview.ts';
 import type { Panel } from './panel.ts';
 import { ruleFiles } from './rule-files.ts';
-import { bucketsOf, series, seriesOfAny } from './series.ts';
+import { bucketsOf, countOf, series, seriesOfAny } from './series.ts';
 
 const workspaceRoot = path.resolve(__dirname, '../../..');
 const alerts: readonly Alert[] = Object.values(alertGroups).flat();
@@ -49,6 +49,7 @@ describe('selectors', () => {
     ],
     [series('up', { job: { matchesNot: 'x' } }), 'up{job!~"x"}'],
     [bucketsOf('llm_time_to_first_token_seconds'), 'llm_time_to_first_token_seconds_bucket'],
+    [countOf('llm_inter_token_latency_seconds'), 'llm_inter_token_latency_seconds_count'],
     [
       seriesOfAny(['llm_requests_running', 'llm_requests_waiting'], { server: 'chat' }),
       '{__name__=~"llm_requests_running|llm_requests_waiting",server="chat"}',
@@ -64,6 +65,10 @@ describe('selectors', () => {
     series('llm_up', { model: 'llama' });
     // @ts-expect-error no histogram
     bucketsOf('llm_requests_running');
+    // @ts-expect-error a histogram has no series of its own name
+    series('llm_time_to_first_token_seconds');
+    // @ts-expect-error llm_up has no model
+    seriesOfAny(['llm_up', 'llm_requests_running'], { model: 'llama' });
     expect(series('llm_requests_running', { model: 'llama' })).toContain('model');
   });
 });
@@ -104,12 +109,21 @@ describe('the overview', () => {
 
   it('is what Grafana is given, with every query on the chosen data source', () => {
     const dashboard = JSON.parse(dashboardFiles()['dashboards/overview.json'] ?? '') as {
-      panels: { type: string; datasource?: { uid: string }; targets?: { expr: string }[] }[];
+      panels: {
+        id: number;
+        type: string;
+        datasource?: { uid: string };
+        targets?: { expr: string; refId: string }[];
+      }[];
     };
     const drawn = dashboard.panels.filter(({ type }) => type !== 'row');
     expect(drawn.map(({ targets }) => targets?.map(({ expr }) => expr))).toEqual(
       panels.map(({ queries }) => queries.map(({ expr }) => expr)),
     );
+    expect(drawn.map(({ targets }) => targets?.map(({ refId }) => refId).join(''))).toEqual(
+      panels.map(({ queries }) => 'ABC'.slice(0, queries.length)),
+    );
+    expect(dashboard.panels.map(({ id }) => id)).toEqual(dashboard.panels.map((_panel, index) => index + 1));
     expect(drawn.map(({ datasource }) => datasource?.uid)).toEqual(drawn.map(() => '${datasource}'));
   });
 

@@ -36,8 +36,11 @@ export type HistogramName = {
 export type Matcher = string | { readonly matches: string } | { readonly matchesNot: string };
 export type Matchers<Name extends MetricName> = Readonly<Partial<Record<MetricLabels[Name], Matcher>>>;
 
+/** Metrics with series of their own name; a histogram has only those with endings. */
+export type ScalarName = Exclude<MetricName, HistogramName>;
+
 /** A selector in PromQL of the series of a metric: `gpu_up{job="gpu-exporter"}`. */
-export function series<Name extends MetricName>(name: Name, matchers?: Matchers<Name>): string {
+export function series<Name extends ScalarName>(name: Name, matchers?: Matchers<Name>): string {
   return `${name}${braced(matchers ?? {})}`;
 }
 
@@ -46,10 +49,22 @@ export function bucketsOf<Name extends HistogramName>(name: Name, matchers?: Mat
   return `${name}_bucket${braced(matchers ?? {})}`;
 }
 
-/** The series of several metrics of the same labels at once. */
-export function seriesOfAny<Name extends MetricName>(
+/** How often a histogram was observed, a counter. */
+export function countOf<Name extends HistogramName>(name: Name, matchers?: Matchers<Name>): string {
+  return `${name}_count${braced(matchers ?? {})}`;
+}
+
+/** Labels that each of several metrics has. */
+type SharedLabel<Name extends MetricName> = (
+  Name extends MetricName ? (label: MetricLabels[Name]) => void : never
+) extends (label: infer Label extends string) => void
+  ? Label
+  : never;
+
+/** The series of several metrics at once, chosen by labels that all of them have. */
+export function seriesOfAny<Name extends ScalarName>(
   names: readonly [Name, ...Name[]],
-  matchers?: Matchers<Name>,
+  matchers?: Readonly<Partial<Record<SharedLabel<Name>, Matcher>>>,
 ): string {
   return braced({ __name__: { matches: names.join('|') }, ...matchers });
 }

@@ -64,20 +64,29 @@ export const gpuAlerts: readonly Alert[] = [
   },
   {
     name: 'GpusMissing',
-    expr: `${EXPECTED} > on (instance, job) (sum by (instance, job) (${series('gpu_up')}) or ${EXPECTED} * 0)`,
+    expr: `${EXPECTED} > on (instance, job) (count by (instance, job) (${series('gpu_up')}) or ${EXPECTED} * 0)`,
     for: '2m',
     severity: 'critical',
     summary: '{{ $labels.instance }} has fewer GPUs than the {{ $value }} it should have.',
     description: 'One was not there at the start of the exporter, so nothing else tells of it.',
     rehearsals: [
       {
-        title: 'one of two is up',
+        title: 'one of two was ever seen',
         series: {
           'gpu_expected_devices{job="gpu-exporter",instance="host:9501"}': '2x20',
           [`gpu_up{${GPU}}`]: '1x20',
         },
         at: '4m',
         fires: [HOST],
+      },
+      {
+        title: 'one that is down has its own alert',
+        series: {
+          'gpu_expected_devices{job="gpu-exporter",instance="host:9501"}': '1x20',
+          [`gpu_up{${GPU}}`]: '0x20',
+        },
+        at: '4m',
+        fires: [],
       },
       {
         title: 'as many as expected',

@@ -46,7 +46,7 @@ export const stackAlerts: readonly Alert[] = [
   },
   {
     name: 'ExporterAbsent',
-    expr: `group by (job, instance) (${UP} offset 1h) unless group by (job, instance) (${UP}) or absent(${series('up', { job: 'llm-exporter' })})`,
+    expr: `group by (job, instance) (last_over_time(${UP}[1h])) unless group by (job, instance) (${UP}) or absent(${series('up', { job: 'llm-exporter' })})`,
     for: '5m',
     severity: 'warning',
     summary: '{{ $labels.job }} {{ $labels.instance }} is scraped no more.',
@@ -60,6 +60,15 @@ export const stackAlerts: readonly Alert[] = [
           'up{job="gpu-exporter",instance="host:9501"}': '1x240 stale',
         },
         at: '70m',
+        fires: [{ job: 'gpu-exporter', instance: 'host:9501' }],
+      },
+      {
+        title: 'vanished ten minutes after it came',
+        series: {
+          'up{job="llm-exporter",instance="host:9502"}': '1x400',
+          'up{job="gpu-exporter",instance="host:9501"}': '1x40 stale',
+        },
+        at: '20m',
         fires: [{ job: 'gpu-exporter', instance: 'host:9501' }],
       },
       { title: 'none at all', series: {}, at: '10m', fires: [{ job: 'llm-exporter' }] },

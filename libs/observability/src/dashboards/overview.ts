@@ -135,6 +135,11 @@ const speed: Row = {
       'llm_inter_token_latency_seconds',
       'From one token to the next, once an answer has begun.',
     ),
+    latency(
+      'Time per output token',
+      'llm_time_per_output_token_seconds',
+      'The mean gap between the tokens of one request, without the first token.',
+    ),
     latency('Whole request', 'llm_request_duration_seconds', 'From arrival to the last token.'),
     latency(
       'Wait in the queue',
@@ -262,7 +267,8 @@ const gpus: Row = {
     {
       title: 'What holds clocks back',
       what: 'Share of time by reason; idle is left out.',
-      whyEmpty: GPU_LACKS,
+      whyEmpty:
+        'Nothing holds a clock back now. Where all panels of GPUs are empty: no gpu-exporter is scraped, or these GPUs do not tell it.',
       kind: 'lines',
       unit: 'percentunit',
       min: 0,
@@ -321,7 +327,7 @@ const exporters: Row = {
     {
       title: 'Collectors that fail',
       what: 'Sources that an exporter could not read the last time.',
-      whyEmpty: 'None fails.',
+      whyEmpty: 'None fails, or no exporter is scraped: see Targets.',
       kind: 'lines',
       unit: 'short',
       min: 0,
