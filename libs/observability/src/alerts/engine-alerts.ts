@@ -46,7 +46,8 @@ const FIRES = { job: 'llm-exporter', instance: 'host:9502', server: 'chat', engi
 export const engineAlerts: readonly Alert[] = [
   {
     name: 'LlmEngineDown',
-    expr: `${series('llm_up')} == 0`,
+    // One that crashes again and again is up in between, and never down for long.
+    expr: `${series('llm_up')} == 0 or (avg_over_time(${series('llm_up')}[10m]) < 0.5 and changes(${series('llm_up')}[10m]) > 3)`,
     for: '2m',
     severity: 'critical',
     summary: '{{ $labels.engine }} {{ $labels.server }} does not answer.',
@@ -57,6 +58,18 @@ export const engineAlerts: readonly Alert[] = [
         series: { [`llm_up{${VLLM}}`]: '1x4 0x20' },
         at: '4m',
         fires: [FIRES],
+      },
+      {
+        title: 'a crash every two minutes, while it is up',
+        series: { [`llm_up{${VLLM}}`]: '1x10 0x5 1 1 0x5 1 1 0x5 1 1 0x5 1 1 0x5 1 1 0x5 1 1 1' },
+        at: '13m',
+        fires: [FIRES],
+      },
+      {
+        title: 'two restarts in ten minutes',
+        series: { [`llm_up{${VLLM}}`]: '1x20 0x3 1x10 0x3 1x20' },
+        at: '12m',
+        fires: [],
       },
       {
         title: 'a restart of a minute',
