@@ -26,4 +26,5 @@ key=${SECRETS_FOLDER:-/run/secrets/prometheus}/long-term-token
 
 program=${PROMETHEUS_PROGRAM:-/bin/prometheus}
 shift # the configuration that the base names
-exec "$program" "--config.file=$config" "$@"
+# What is not sent yet is sent at the end; a storage that is away holds the end up no longer than this.
+exec "$program" "--config.file=$config" --storage.remote.flush-deadline=10s "$@"
