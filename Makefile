@@ -11,7 +11,7 @@ MOCK_SOURCES := $(subst apps/monitor/src,apps/mock-exporter/src,$(filter-out app
   $(wildcard apps/mock-exporter/src/*.ts)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup start demo up down restart logs ps check reset config urls test lint format build bench generate clean
+.PHONY: help setup start demo up down restart logs ps check reset config urls test test-e2e lint format build bench generate clean
 .SILENT:
 
 help: ## Show this list
@@ -68,6 +68,9 @@ $(MOCK): $(MOCK_SOURCES) | setup
 
 test: setup ## Run every check; PARTS="format workspace" runs only those
 	node tools/checks/test.mjs $(PARTS)
+
+test-e2e: setup ## Try the images and the stack with a Docker engine (minutes)
+	node tools/checks/test.mjs e2e
 
 lint: setup ## Run the linter and the type checker
 	$(NX) run-many -t lint typecheck --nxBail=false

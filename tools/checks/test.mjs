@@ -1,5 +1,6 @@
 // `make test`: every check of the project, one after another; all are run even when one fails. Names of parts as
-// arguments run only those. With CI=true a part that cannot run, or a skipped test, is a failure.
+// arguments run only those; `all` adds the end-to-end tests, which need a Docker engine and minutes. With CI=true a part
+// that cannot run, or a skipped test, is a failure.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,18 +22,24 @@ const PARTS = /** @type {Record<string, () => Results>} */ ({
   references: () => program(nx, ['sync:check']),
   generated: checkGenerated,
   projects: runProjects,
-  workspace: runWorkspaceTests,
+  workspace: () => runNodeTests('tools/checks', '.test.mjs', 3), // most of them wait for processes
+  e2e: () => runNodeTests('tools/e2e', '.e2e.mjs', 1), // there is one engine
 });
+const NOT_BY_DEFAULT = ['e2e'];
 
 const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !Object.hasOwn(PARTS, name));
+const unknown = asked.filter((name) => name !== 'all' && !Object.hasOwn(PARTS, name));
 if (unknown.length > 0) {
-  console.error(`No such part: ${unknown.join(', ')}. The parts are ${Object.keys(PARTS).join(', ')}.`);
+  console.error(
+    `No such part: ${unknown.join(', ')}. The parts are ${Object.keys(PARTS).join(', ')}, or all.`,
+  );
   process.exit(2);
 }
 process.chdir(workspaceRoot);
 const results = Object.entries(PARTS)
-  .filter(([name]) => asked.length === 0 || asked.includes(name))
+  .filter(([name]) =>
+    asked.length === 0 ? !NOT_BY_DEFAULT.includes(name) : asked.includes(name) || asked.includes('all'),
+  )
   .map(([name, run]) => timed(name, run));
 const { lines, failed } = verdict({
   results,
@@ -103,19 +110,21 @@ function runProjects() {
   return well ? counted : { ...counted, failed: Math.max(counted.failed, 1) };
 }
 
-/** Tests of the workspace as a whole: they read everything, so Nx could not say when they are out of date. */
-function runWorkspaceTests() {
-  const folder = 'tools/checks';
+/**
+ * Tests of the workspace as a whole: they read everything, so Nx could not say when they are out of date.
+ * @param {string} folder @param {string} suffix of the files with tests @param {number} atOnce
+ */
+function runNodeTests(folder, suffix, atOnce) {
   const report = `${folder}/test-output/results.json`;
   rmSync(report, { force: true });
   mkdirSync(`${folder}/test-output`, { recursive: true });
   const well = ran(process.execPath, [
     '--test',
-    '--test-concurrency=3', // most of them wait for processes, so that more than one a core do no harm
+    `--test-concurrency=${atOnce}`,
     ...['--test-reporter=spec', '--test-reporter-destination=stdout'],
-    ...[`--test-reporter=./${folder}/node-test-reporter.mjs`, `--test-reporter-destination=${report}`],
-    ...readdirSync(folder)
-      .filter((name) => name.endsWith('.test.mjs'))
+    ...['--test-reporter=./tools/checks/node-test-reporter.mjs', `--test-reporter-destination=${report}`],
+    ...readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith(suffix))
       .map((name) => join(folder, name)),
   ]);
   const counted = readReport(report) ?? { passed: 0, failed: 1, skipped: [] };
