@@ -123,7 +123,7 @@ need_docker() {
   command -v docker >/dev/null ||
     fail 'Docker is not installed, and the stack runs in containers; without Docker the monitor does.' 'make start'
   docker compose version >/dev/null 2>&1 ||
-    fail 'This Docker has no Compose v2 (the old docker-compose will not do).' 'sudo apt-get install docker-compose-v2   # Debian: docker-compose'
+    fail 'This Docker has no Compose v2 (the old docker-compose will not do).' 'scripts/setup/install-dependencies.sh'
   if answer=$(docker info --format '{{.ServerVersion}}' 2>&1); then
     engine_major=${answer%%.*}
   elif [[ $answer == *'permission denied'* ]]; then
@@ -169,12 +169,12 @@ choose_gpu() {
   case $asked in
     nvidia)
       has_nvidia_runtime || fail 'GPU=nvidia was asked for, and this Docker has no NVIDIA runtime.' \
-        'sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker'
+        'scripts/setup/setup-nvidia-toolkit.sh'
       why='asked for, and Docker has the NVIDIA runtime'
       ;;
     cdi)
       has_cdi || fail 'GPU=cdi was asked for, which takes Docker Engine 28 and a CDI specification for nvidia.com/gpu.' \
-        'sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml'
+        'scripts/setup/setup-nvidia-toolkit.sh --cdi'
       why='asked for, and there is a CDI specification'
       ;;
     amd)
@@ -192,7 +192,7 @@ choose_gpu() {
       elif has_amd; then
         gpu=amd why='a card of AMD is here'
       elif has_nvidia_driver; then
-        gpu=none why='an NVIDIA driver is here, and Docker cannot hand its GPUs on (with the NVIDIA Container Toolkit installed, sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker mends that)'
+        gpu=none why='an NVIDIA driver is here, and Docker cannot hand its GPUs on (scripts/setup/setup-nvidia-toolkit.sh mends that)'
       else
         gpu=none why='no driver of NVIDIA and no card of AMD is here; there will be no figures of GPUs'
       fi
@@ -299,7 +299,10 @@ prepare_images() {
   say "Building ${apps[*]} ..."
   mkdir -p .cache
   scripts/setup/install-packages.sh
-  NX_DAEMON=false NX_TUI=false node_modules/.bin/nx run-many -t docker -p "$(IFS=,; printf '%s' "${apps[*]}")" \
+  NX_DAEMON=false NX_TUI=false node_modules/.bin/nx run-many -t docker -p "$(
+    IFS=,
+    printf '%s' "${apps[*]}"
+  )" \
     >.cache/images.log 2>&1 || {
     tail -n 40 .cache/images.log >&2
     fail 'The images could not be built; the end of the log is above.' 'less .cache/images.log'

@@ -3,8 +3,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+usage() {
+  cat <<'TEXT'
+Usage: scripts/development/run-demo.sh [OPTION...]
+
+Runs the monitor over a simulated host, until Ctrl-C. Options go to the monitor; these are its own:
+
+TEXT
+  exec node "$monitor" --help
+}
+
 mock=apps/mock-exporter/dist/main.cjs
 monitor=apps/monitor/dist/main.cjs
+if [[ ${1:-} == --help ]]; then usage; fi
 folder=$(mktemp -d)
 mock_pid=
 monitor_pid=

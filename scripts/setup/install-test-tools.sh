@@ -5,6 +5,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+if [ "${1:-}" = --help ]; then
+  cat <<'TEXT'
+Usage: scripts/setup/install-test-tools.sh
+
+Makes the programs that tests call available, without installing anything on the system: what is not on PATH is unpacked
+from its Debian or Ubuntu package into .cache/tools. One that cannot be had is told in a line "missing: ...", and the exit
+code is 1 then.
+TEXT
+  exit
+fi
+
 tools=$PWD/.cache/tools
 missing=0
 
@@ -51,5 +62,7 @@ need() {
 }
 
 need promtool prometheus 'checks that Prometheus accepts every metric we render'
+need shellcheck shellcheck 'finds mistakes in the shell scripts'
+need shfmt shfmt 'holds the shell scripts to one format'
 
 exit "$missing"

@@ -282,7 +282,7 @@ const FAULTS = [
     command: ['up'],
     docker: { compose: 'no' },
     says: 'This Docker has no Compose v2 (the old docker-compose will not do).',
-    then: 'sudo apt-get install docker-compose-v2   # Debian: docker-compose',
+    then: 'scripts/setup/install-dependencies.sh',
   },
   {
     what: 'an engine that does not answer',
@@ -324,14 +324,14 @@ const FAULTS = [
     command: ['up'],
     env: { GPU: 'nvidia' },
     says: 'GPU=nvidia was asked for, and this Docker has no NVIDIA runtime.',
-    then: 'sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker',
+    then: 'scripts/setup/setup-nvidia-toolkit.sh',
   },
   {
     what: 'CDI asked for without a specification',
     command: ['up'],
     env: { GPU: 'cdi' },
     says: 'GPU=cdi was asked for, which takes Docker Engine 28 and a CDI specification for nvidia.com/gpu.',
-    then: 'sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml',
+    then: 'scripts/setup/setup-nvidia-toolkit.sh --cdi',
   },
   {
     what: 'CDI asked for with an old engine',
@@ -340,7 +340,7 @@ const FAULTS = [
     docker: { version: '26.1.5' },
     host: { 'etc/cdi/nvidia.yaml': 'kind: nvidia.com/gpu\n' },
     says: 'GPU=cdi was asked for, which takes Docker Engine 28 and a CDI specification for nvidia.com/gpu.',
-    then: 'sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml',
+    then: 'scripts/setup/setup-nvidia-toolkit.sh --cdi',
   },
   {
     what: 'AMD asked for without a card',
@@ -486,7 +486,7 @@ const WELL = [
   {
     what: 'an NVIDIA driver and neither',
     host: { 'dev/nvidiactl': '' },
-    said: /GPUs: none \(an NVIDIA driver is here, and Docker cannot hand its GPUs on \(with the NVIDIA Container Toolkit installed, sudo nvidia-ctk/,
+    said: /GPUs: none \(an NVIDIA driver is here, and Docker cannot hand its GPUs on \(scripts\/setup\/setup-nvidia-toolkit\.sh mends that\)/,
     gpu: undefined,
   },
   {

@@ -1,0 +1,414 @@
+// Runs scripts/setup for real in fresh containers of Ubuntu and Debian, with their real apt: `node --test
+// tools/checks/scripts-in-containers.mjs`. What comes from elsewhere (NodeSource, Docker, NVIDIA) comes from
+// signed apt repositories on this machine that have packages of the same names; with SCRIPTS_REPOSITORIES=real it comes
+// from there. Takes minutes and the network, so `make test` leaves it out.
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  createReadStream,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { basename, dirname, join, normalize } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
+const areReal = process.env['SCRIPTS_REPOSITORIES'] === 'real';
+const IMAGES = (
+  process.env['SCRIPTS_IMAGES'] ?? 'ubuntu:24.04 ubuntu-like:bookworm debian:bookworm-slim debian:trixie-slim'
+).split(' ');
+const noEngine = answers(['version'])
+  ? false
+  : 'no docker: scripts are not run in containers, for no engine answers';
+
+/** @type {string} */
+let folder;
+/** @type {import('node:http').Server} */
+let server;
+/** @type {Record<string, string>} */
+let environment = {};
+/** @type {string[]} */
+const containers = [];
+/** @type {string[]} */
+const images = [];
+/** Prints the metrics of the page, where there is one. */
+const ASK =
+  "fetch('http://127.0.0.1:9500/metrics').then((answer) => answer.text()).then(console.log, () => {})";
+/** Ctrl-C for the processes of a name, where there is no pkill. */
+const INTERRUPT = `sh -c 'for folder in /proc/[0-9]*; do
+  if [ "$(cat "$folder/comm" 2>/dev/null)" = "$1" ]; then kill -INT "\${folder#/proc/}"; fi
+done' sh`;
+
+describe('scripts/setup in containers', { skip: noEngine }, () => {
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'llm-monitor-containers-'));
+    mkdirSync(join(folder, 'project'));
+    cpSync(join(workspaceRoot, 'scripts'), join(folder, 'project/scripts'), { recursive: true });
+    cpSync(join(workspaceRoot, 'package.json'), join(folder, 'project/package.json'));
+    if (areReal) return;
+    environment = makeRepositories();
+    server = createServer((request, response) => {
+      const file = join(folder, 'served', normalize(`/${decodeURIComponent(request.url ?? '')}`));
+      if (statSync(file, { throwIfNoEntry: false })?.isFile() !== true) response.writeHead(404).end();
+      else createReadStream(file).pipe(response);
+    }).listen(0, '127.0.0.1');
+    await new Promise((done) => server.once('listening', done));
+    const address = server.address();
+    const url = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}`;
+    Object.assign(environment, {
+      NODESOURCE_URL: `${url}/nodesource`,
+      DOCKER_APT_URL: `${url}/docker`,
+      NVIDIA_APT_URL: `${url}/nvidia`,
+    });
+  });
+
+  after(() => {
+    for (const container of containers) spawnSync('docker', ['rm', '-f', container]);
+    for (const image of images) spawnSync('docker', ['image', 'rm', '-f', image]);
+    server?.closeAllConnections();
+    server?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  for (const image of IMAGES) {
+    const isThere =
+      noEngine === false && (answers(['image', 'inspect', image]) || answers(['pull', '-q', image]));
+    describe(image, { skip: isThere ? false : `no image ${image}: it could not be fetched` }, () => {
+      /** @type {string} */
+      let container;
+      before(() => {
+        container = `llm-monitor-scripts-${process.pid}-${image.replace(/\W/g, '-')}`;
+        containers.push(container);
+        execFileSync(
+          'docker',
+          [
+            ...['run', '-d', '--rm', '--init', '--network', 'host', '--name', container],
+            ...['-v', `${join(folder, 'project')}:/project:ro`, '-w', '/project', image, 'sleep', 'infinity'],
+          ],
+          { stdio: 'ignore' },
+        );
+      });
+
+      it('says what it would do, as a user without rights, and changes nothing', async () => {
+        const { status, output } = await run(
+          container,
+          ['scripts/setup/install-dependencies.sh', '--dry-run'],
+          {
+            user: '65534',
+          },
+        );
+        assert.equal(status, 0, output);
+        assert.match(output, /install (gpg )?make git nodejs .*docker/);
+        assert.match(output, /^Nothing was done \(--dry-run\)\.$/m);
+        assert.equal((await run(container, ['which', 'make'])).status, 1);
+      });
+
+      it('refuses to go on without root and sudo', async () => {
+        const { status, output } = await run(container, ['scripts/setup/install-dependencies.sh', '--yes'], {
+          user: '65534',
+        });
+        assert.equal(status, 1);
+        assert.match(output, /^This needs root, and there is no sudo here\.\n {2}su -c '/m);
+      });
+
+      it('trusts no other key than the one it knows', { skip: areReal }, async (test) => {
+        const wrong = { NODESOURCE_KEY_FINGERPRINT: '0'.repeat(40) };
+        const planned = await run(container, ['scripts/setup/install-dependencies.sh', '--dry-run']);
+        if (!planned.output.includes('nodesource')) return test.skip('no other repository is needed here');
+        const { status, output } = await run(container, ['scripts/setup/install-dependencies.sh', '--yes'], {
+          env: wrong,
+        });
+        assert.equal(status, 1);
+        assert.match(
+          output,
+          /^The key from http:\S+ is [0-9A-F]{40} instead of 0{40}, so nothing was added\.$/m,
+        );
+        assert.equal((await run(container, ['ls', '/etc/apt/sources.list.d/nodesource.sources'])).status, 2);
+      });
+
+      it('installs all of it, and finds nothing to do the second time', async (test) => {
+        const first = await run(container, ['scripts/setup/install-dependencies.sh', '--yes']);
+        assert.equal(first.status, 0, first.output);
+        test.diagnostic(`first run, ${first.seconds} s:\n${first.output}`);
+        assert.match(first.output, /^Node\.js \d+\.\d+\.\d+, npm \d[\d.]*, GNU Make 4/m);
+        assert.match(first.output, /^Docker version \d+\.\d+\.\d+\S*, Compose [2-9]/m);
+        assert.match(first.output, /^Docker's engine does not run yet:$/m);
+        const second = await run(container, ['scripts/setup/install-dependencies.sh', '--yes']);
+        assert.equal(second.status, 0, second.output);
+        test.diagnostic(`second run, ${second.seconds} s:\n${second.output}`);
+        assert.match(second.output, /^Nothing is to be done\.$/m);
+        assert.doesNotMatch(second.output, /Installing/);
+      });
+
+      it('has all that the first steps without Docker take', { timeout: 600_000 }, async (test) => {
+        // On a network of its own, where every port is free.
+        const walked = `${container}-walked`;
+        containers.push(walked);
+        docker('commit', container, walked);
+        images.push(walked);
+        docker(
+          'run',
+          '-d',
+          '--init',
+          '--name',
+          walked,
+          '-w',
+          '/root/project',
+          ...npmSettings(),
+          walked,
+          'sleep',
+          'infinity',
+        );
+        docker('exec', walked, 'mkdir', '-p', '/root/project');
+        execFileSync('docker', ['cp', '-', `${walked}:/root/project`], { input: packedWorkspace() });
+        if ((await run(walked, ['npm', 'root'])).output.startsWith('10.9.4')) {
+          // What the made-up package of NodeSource lacks.
+          docker(
+            'cp',
+            join(execFileSync('npm', ['root', '-g'], { encoding: 'utf8' }).trim(), 'npm'),
+            `${walked}:/opt/npm`,
+          );
+          await well(
+            walked,
+            'printf \'#!/bin/sh\\nexec node /opt/npm/bin/npm-cli.js "$@"\\n\' >/usr/bin/npm',
+          );
+        }
+        for (const { command, endedBy } of [
+          { command: 'make demo', endedBy: 'run-demo.sh' },
+          { command: 'make start', endedBy: 'node' },
+        ]) {
+          const began = process.hrtime.bigint();
+          const running = run(walked, command.split(' '));
+          while (!(await run(walked, ['node', '-e', ASK])).output.includes('llm_monitor_build_info'))
+            await pause(500);
+          test.diagnostic(`${command}: a page after ${secondsSince(began)} s`);
+          if (command === 'make demo') {
+            const mock = 'node apps/mock-exporter/dist/main.cjs';
+            const played = await well(
+              walked,
+              `${mock} incidents && ${mock} start hang chat && ${mock} stop hang`,
+            );
+            test.diagnostic(played.output);
+          }
+          await well(walked, `${INTERRUPT} ${endedBy}`);
+          test.diagnostic((await running).output);
+        }
+        for (const script of ['start-dev.sh', 'stop-dev.sh', 'reset-data.sh --yes']) {
+          const { output, seconds } = await well(walked, `scripts/development/${script}`);
+          test.diagnostic(`${script}, ${seconds} s:\n${output}`);
+        }
+      });
+
+      it('installs the toolkit of NVIDIA, and leaves it alone the second time', async (test) => {
+        for (const [name, text] of Object.entries(PRETENDED))
+          await run(container, [
+            'sh',
+            '-c',
+            `printf '%s' "$1" >/usr/local/bin/${name} && chmod 755 /usr/local/bin/${name}`,
+            'sh',
+            text,
+          ]);
+        // So that the program of the service, and not of systemd, is asked to restart it.
+        const first = await run(container, ['scripts/setup/setup-nvidia-toolkit.sh', '--yes']);
+        assert.equal(first.status, 0, first.output);
+        test.diagnostic(`first run, ${first.seconds} s:\n${first.output}`);
+        assert.match(first.output, /^ {2}GPU 0: simulated$/m);
+        assert.match(first.output, /^It works: make up GPU=nvidia$/m);
+        const second = await run(container, ['scripts/setup/setup-nvidia-toolkit.sh', '--yes']);
+        assert.equal(second.status, 0, second.output);
+        assert.match(second.output, /^All is set up already\.$/m);
+        assert.doesNotMatch(second.output, /Installing|Restarting/);
+      });
+    });
+  }
+});
+
+/** A driver, and an engine that knows the runtime once it is configured and restarted. */
+const PRETENDED = {
+  'nvidia-smi': '#!/bin/sh\necho 580.95.05\n',
+  service:
+    '#!/bin/sh\n[ "$*" = "docker restart" ] && grep -q nvidia /etc/docker/daemon.json && touch /run/restarted\n',
+  docker: `#!/bin/sh
+case "$*" in
+  version*) echo 28.5.2 ;;
+  *SecurityOptions*) echo '[name=seccomp]' ;;
+  *Runtimes*) [ ! -e /run/restarted ] || echo nvidia; echo runc ;;
+  run*) echo 'GPU 0: simulated (UUID: GPU-0)' ;;
+esac
+`,
+};
+
+/**
+ * @param {string} container @param {string[]} command
+ * @param {{ user?: string, env?: Record<string, string> }} [as]
+ * @returns {Promise<{ status: number | null, output: string, seconds: string }>}
+ */
+async function run(container, command, { user = '0', env = {} } = {}) {
+  const { spawn } = await import('node:child_process');
+  const settings = Object.entries({ ...environment, ...env }).flatMap(([name, value]) => [
+    '-e',
+    `${name}=${value}`,
+  ]);
+  const start = process.hrtime.bigint();
+  const child = spawn('docker', ['exec', '-u', user, ...settings, container, ...command]);
+  let output = '';
+  child.stdout.on('data', (chunk) => (output += String(chunk)));
+  child.stderr.on('data', (chunk) => (output += String(chunk)));
+  const status = /** @type {number | null} */ (await new Promise((done) => child.once('close', done)));
+  return { status, output, seconds: (Number(process.hrtime.bigint() - start) / 1e9).toFixed(1) };
+}
+
+/** The same for a line of shell, which must end well. @param {string} container @param {string} line */
+async function well(container, line) {
+  const ended = await run(container, ['sh', '-c', line]);
+  assert.equal(ended.status, 0, `${line}\n${ended.output}`);
+  return ended;
+}
+
+/** @param {...string} args */
+function docker(...args) {
+  return execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+}
+
+/** @param {bigint} start */
+function secondsSince(start) {
+  return (Number(process.hrtime.bigint() - start) / 1e9).toFixed(1);
+}
+
+/** The files of the workspace that Git knows or would know, as an archive. */
+function packedWorkspace() {
+  const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: workspaceRoot });
+  return execFileSync('tar', ['--null', '--files-from=-', '--create', '--file=-'], {
+    cwd: workspaceRoot,
+    input: files,
+    maxBuffer: 2 ** 30,
+  });
+}
+
+/** The registry that this host uses, for a container without its settings. */
+function npmSettings() {
+  const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
+  return ['-e', `NPM_CONFIG_REGISTRY=${registry}`];
+}
+
+/** @param {string[]} args */
+function answers(args) {
+  return spawnSync('docker', args, { stdio: 'ignore' }).status === 0;
+}
+
+/**
+ * Writes the repositories of NodeSource, Docker and NVIDIA as they are laid out, signed with a key of this run.
+ * Their nodejs has this very Node.js; the rest says versions.
+ * @returns the fingerprints to trust
+ */
+function makeRepositories() {
+  const home = join(folder, 'gpg');
+  mkdirSync(home, { mode: 0o700 });
+  const gpg = (/** @type {string[]} */ args, input = '') =>
+    execFileSync('gpg', ['--batch', '--quiet', '--homedir', home, ...args], {
+      input,
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+  gpg(
+    ['--pinentry-mode', 'loopback', '--gen-key'],
+    '%no-protection\nKey-Type: RSA\nKey-Length: 2048\nName-Real: test\nExpire-Date: 1d\n%commit\n',
+  );
+  const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(String(gpg(['--with-colons', '--list-keys'])))?.[1] ?? '';
+  const key = gpg(['--armor', '--export']);
+  const architecture = execFileSync('dpkg', ['--print-architecture'], { encoding: 'utf8' }).trim();
+  const says = (/** @type {string} */ text) => `#!/bin/sh\necho '${text}'\n`;
+  const compose = '#!/bin/sh\n[ "$1" = docker-cli-plugin-metadata ] || echo 2.40.3\n';
+  const nodejs = debian('nodejs', '22.21.0-1nodesource1', {
+    'usr/bin/node': readFileSync(process.execPath),
+    'usr/bin/npm': says('10.9.4'),
+  });
+  const dockers = [
+    debian('docker-ce', '5:28.5.2-1', {}),
+    debian('docker-ce-cli', '5:28.5.2-1', { 'usr/bin/docker': DOCKER_CLIENT }),
+    debian('containerd.io', '1.7.28-1', {}),
+    debian('docker-buildx-plugin', '0.29.1-1', { 'usr/libexec/docker/cli-plugins/docker-buildx': compose }),
+    debian('docker-compose-plugin', '2.40.3-1', { 'usr/libexec/docker/cli-plugins/docker-compose': compose }),
+  ];
+  const toolkit = debian('nvidia-container-toolkit', '1.18.0-1', { 'usr/bin/nvidia-ctk': NVIDIA_CTK });
+  serve('nodesource/gpgkey/nodesource-repo.gpg.key', key);
+  repository('nodesource/node_22.x', 'dists/nodistro', 'main', [nodejs]);
+  for (const distribution of ['debian', 'ubuntu']) {
+    serve(`docker/${distribution}/gpg`, key);
+    for (const suite of ['bookworm', 'trixie', 'noble'])
+      repository(`docker/${distribution}`, `dists/${suite}`, 'stable', dockers);
+  }
+  serve('nvidia/gpgkey', key);
+  repository(`nvidia/stable/deb/${architecture}`, '', '', [toolkit]);
+  return {
+    NODESOURCE_KEY_FINGERPRINT: fingerprint,
+    DOCKER_APT_KEY_FINGERPRINT: fingerprint,
+    NVIDIA_APT_KEY_FINGERPRINT: fingerprint,
+  };
+
+  /** @param {string} path @param {string | Uint8Array} content */
+  function serve(path, content) {
+    const file = join(folder, 'served', path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, content);
+  }
+
+  /** @param {string} root @param {string} suite @param {string} component @param {{ file: string, fields: string }[]} packages */
+  function repository(root, suite, component, packages) {
+    const index = packages.map(({ file, fields }) => {
+      const content = readFileSync(file);
+      serve(join(root, basename(file)), content);
+      return `${fields}Filename: ${suite === '' ? './' : ''}${basename(file)}\nSize: ${content.length}\nSHA256: ${sha256(content)}\n`;
+    });
+    const text = index.join('\n');
+    const name = suite === '' ? 'Packages' : `${component}/binary-${architecture}/Packages`;
+    serve(join(root, suite, name), text);
+    const release =
+      `Origin: test\nCodename: ${basename(suite)}\nSuite: ${basename(suite)}\nDate: ${new Date().toUTCString()}\n` +
+      `Architectures: ${architecture}\nComponents: ${component}\nSHA256:\n ${sha256(text)} ${text.length} ${name}\n`;
+    serve(join(root, suite, 'InRelease'), gpg(['--clearsign'], release));
+  }
+
+  /** @param {string} name @param {string} version @param {Record<string, string | Uint8Array>} files */
+  function debian(name, version, files) {
+    const root = join(folder, 'packages', name);
+    const fields = `Package: ${name}\nVersion: ${version}\nArchitecture: ${architecture}\nMaintainer: test\nDescription: test\n`;
+    mkdirSync(join(root, 'DEBIAN'), { recursive: true });
+    writeFileSync(join(root, 'DEBIAN/control'), fields);
+    for (const [file, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(root, file)), { recursive: true });
+      writeFileSync(join(root, file), content, { mode: 0o755 });
+    }
+    const file = join(folder, 'packages', `${name}_${architecture}.deb`);
+    execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '--build', root, file], { stdio: 'ignore' });
+    return { file, fields };
+  }
+}
+
+/** @param {string | Uint8Array} content */
+function sha256(content) {
+  return createHash('sha256').update(content).digest('hex');
+}
+
+const DOCKER_CLIENT = `#!/bin/sh
+case $1 in
+  --version) echo 'Docker version 28.5.2, build test' ;;
+  compose | buildx) exec "/usr/libexec/docker/cli-plugins/docker-$1" ;;
+  *) echo 'Cannot connect to the Docker daemon' >&2; exit 1 ;;
+esac
+`;
+
+const NVIDIA_CTK = `#!/bin/sh
+[ "$*" = 'runtime configure --runtime=docker' ] || exit 1
+mkdir -p /etc/docker
+echo '{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}' >/etc/docker/daemon.json
+`;
