@@ -16,7 +16,7 @@ MOCK_SOURCES := $(subst apps/monitor/src,apps/mock-exporter/src,$(filter-out app
 
 help: ## Show this list
 	awk 'BEGIN { FS = ":.*## "; print "Usage: make TARGET\n" } \
-	  /^[a-z][a-z-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: ## Check Node and install the packages when they are missing or out of date
 	scripts/setup/install-packages.sh

@@ -163,14 +163,14 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
           '--name',
           walked,
           '-w',
-          '/root/project',
+          '/srv/project',
           ...npmSettings(),
           walked,
           'sleep',
           'infinity',
         );
-        docker('exec', walked, 'mkdir', '-p', '/root/project');
-        execFileSync('docker', ['cp', '-', `${walked}:/root/project`], { input: packedWorkspace() });
+        docker('exec', walked, 'mkdir', '-p', '/srv/project');
+        execFileSync('docker', ['cp', '-', `${walked}:/srv/project`], { input: packedWorkspace() });
         if ((await run(walked, ['npm', 'root'])).output.startsWith('10.9.4')) {
           // What the made-up package of NodeSource lacks.
           docker(
