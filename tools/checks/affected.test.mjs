@@ -1,127 +1,54 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import {
-  appendFileSync,
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { appendFileSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { AFFECTED } from '../ci/affected.mjs';
+import { ScratchClone, noGit } from './scratch-clone.mjs';
 
-const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
-const LEFT_BEHIND = [
-  '.git',
-  '.nx',
-  '.cache',
-  'node_modules',
-  'dist',
-  'out-tsc',
-  'test-output',
-  'coverage',
-  'reports',
-];
+const NX = 'node_modules/.bin/nx';
 
-const noGit = spawnSync('git', ['--version']).status === 0 ? false : 'no git';
-
-describe('nx affected', { skip: noGit }, () => {
-  /** @type {string} */
+describe('what a change affects', { skip: noGit }, () => {
+  /** @type {ScratchClone} */
   let clone;
+  /** @type {Map<string, object>} */
+  let targets;
 
   before(() => {
-    clone = mkdtempSync(join(tmpdir(), 'llm-monitor-affected-'));
-    cpSync(workspaceRoot, clone, {
-      recursive: true,
-      filter: (file) => !LEFT_BEHIND.includes(basename(file)),
+    clone = new ScratchClone();
+    targets = readTargets();
+  });
+  after(() => clone.remove());
+
+  for (const { change, files, ...expected } of AFFECTED) {
+    it(`of ${change} is what the table says`, () => {
+      for (const file of files) appendFileSync(join(clone.folder, file), file.endsWith('.json') ? ' ' : '\n');
+      clone.commit(change);
+      assert.deepEqual(affected(), { ...expected, tests: [...expected.tests].sort() });
     });
-    borrowPackages();
-    run('git', ['init', '--quiet', '--initial-branch=main']);
-    commit('the workspace as it is');
-  });
-  after(() => rmSync(clone, { recursive: true, force: true }));
-
-  it('finds nothing to test after a change of docs alone', () => {
-    mkdirSync(join(clone, 'docs'), { recursive: true });
-    writeFileSync(join(clone, 'docs/another-page.md'), 'Words.\n');
-    appendFileSync(join(clone, 'README.md'), '\nMore words.\n');
-    commit('docs');
-    assert.deepEqual(affectedTests(), []);
-  });
-
-  it('finds a library and all that stand on it after a change of the library', () => {
-    appendFileSync(join(clone, 'libs/metrics-core/src/index.ts'), '\n// Changed.\n');
-    commit('metrics-core');
-    const affected = affectedTests();
-    for (const name of ['metrics-core', 'engines', 'llm-exporter', 'monitor']) {
-      assert.ok(affected.includes(name), `${name} is missing in ${affected.join(', ')}`);
-    }
-    assert.ok(!affected.includes('config'), 'config does not stand on metrics-core');
-  });
-
-  /** Third-party packages are shared with this workspace; the links to its own projects must stay in the clone. */
-  function borrowPackages() {
-    mkdirSync(join(clone, 'node_modules'));
-    for (const name of readdirSync(join(workspaceRoot, 'node_modules'))) {
-      const from = join(workspaceRoot, 'node_modules', name);
-      const to = join(clone, 'node_modules', name);
-      if (name === '@llm-monitor') cpSync(from, to, { recursive: true, verbatimSymlinks: true });
-      else symlinkSync(from, to);
-    }
   }
 
-  /** The projects whose tests the last commit affects. */
-  function affectedTests() {
-    const args = [
-      'show',
-      'projects',
-      '--affected',
-      '--base=HEAD~1',
-      '--head=HEAD',
-      '--with-target=test',
-      '--json',
-    ];
-    return JSON.parse(run(join(clone, 'node_modules/.bin/nx'), args));
+  /** What Nx would run after the last commit. */
+  function affected() {
+    const base = ['--base=HEAD~1', '--head=HEAD'];
+    /** @type {string[]} */
+    const names = JSON.parse(clone.run(NX, ['show', 'projects', '--affected', ...base, '--json']));
+    const withTarget = (/** @type {string} */ target) =>
+      names.filter((name) => Object.hasOwn(targets.get(name) ?? {}, target)).sort();
+    assert.deepEqual(withTarget('build'), withTarget('docker'), 'what is bundled has an image');
+    return {
+      tests: withTarget('test'),
+      images: withTarget('docker'),
+      workspace: withTarget('workspace').length > 0,
+      e2e: withTarget('e2e').length > 0,
+    };
   }
 
-  /** @param {string} message */
-  function commit(message) {
-    run('git', ['add', '--all']);
-    const identity = [
-      '-c',
-      'user.name=checks',
-      '-c',
-      'user.email=checks@localhost',
-      '-c',
-      'commit.gpgsign=false',
-    ];
-    run('git', [...identity, 'commit', '--quiet', '--no-verify', `--message=${message}`]);
-  }
-
-  /** @param {string} file @param {string[]} args */
-  function run(file, args) {
-    const { status, stdout, stderr } = spawnSync(file, args, {
-      cwd: clone,
-      encoding: 'utf8',
-      env: environment(),
-    });
-    assert.equal(status, 0, `${file} ${args.join(' ')}: ${stderr}${stdout}`);
-    return stdout;
+  /** The targets of each project. @returns {Map<string, object>} */
+  function readTargets() {
+    const file = join(clone.folder, '.nx/graph.json');
+    clone.run(NX, ['graph', `--file=${file}`]);
+    /** @type {Record<string, { data: { targets: object } }>} */
+    const nodes = JSON.parse(readFileSync(file, 'utf8')).graph.nodes;
+    return new Map(Object.entries(nodes).map(([name, { data }]) => [name, data.targets]));
   }
 });
-
-/** Ours without what would point git or Nx back at this workspace (a git hook sets GIT_DIR). */
-function environment() {
-  const own = Object.entries(process.env).filter(([name]) => !/^(GIT|NX)_/.test(name));
-  return {
-    ...Object.fromEntries(own),
-    NX_DAEMON: 'false',
-    GIT_CONFIG_GLOBAL: '/dev/null',
-    GIT_CONFIG_SYSTEM: '/dev/null',
-  };
-}

@@ -23,6 +23,14 @@ const STAND_INS = new Map([
 ]);
 
 /**
+ * Why a test is skipped; with E2E_REQUIRED=true none is, so that it fails for what it lacks.
+ * @param {string | false} reason
+ */
+export function skipFor(reason) {
+  return process.env['E2E_REQUIRED'] === 'true' ? false : reason;
+}
+
+/**
  * Sees to it that a Docker engine with Compose answers, starting one where the host has none and it can.
  *
  * @returns {{ unavailable: string } | { unavailable: undefined, isOurs: boolean, versions: string }} `isOurs` says that

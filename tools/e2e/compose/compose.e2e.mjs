@@ -13,6 +13,7 @@ import {
   prepareEngine,
   prepareImages,
   restartEngine,
+  skipFor,
   workspaceRoot,
 } from '../engine.mjs';
 import { measure, startTimes } from './measure.mjs';
@@ -84,7 +85,7 @@ const KILL_ALL = `for folder in /proc/[0-9]*; do
 done 2>/dev/null
 true`;
 
-describe('the stack', { skip: unavailable }, () => {
+describe('the stack', { skip: skipFor(unavailable) }, () => {
   before(async () => {
     if (engine.unavailable === undefined) console.log(engine.versions);
     for (const source of images?.sources ?? []) console.log(source);
@@ -194,7 +195,7 @@ describe('the stack', { skip: unavailable }, () => {
       await eventually(DEADLINE_SECONDS, async () => assert.deepEqual(await samples('LONG_TERM_PORT'), kept));
     });
 
-    it('has the data source and the dashboards in Grafana', { skip: noGrafana }, async () => {
+    it('has the data source and the dashboards in Grafana', { skip: skipFor(noGrafana) }, async () => {
       const health = await grafana('/api/datasources/uid/prometheus/health');
       assert.equal(health.status, 'OK', JSON.stringify(health));
       /** @type {{ uid: string }[]} */
@@ -316,7 +317,7 @@ describe('the stack', { skip: unavailable }, () => {
       stacks.removeBeside('engine');
     });
 
-    it('lets nobody look without a password', { skip: noGrafana }, async () => {
+    it('lets nobody look without a password', { skip: skipFor(noGrafana) }, async () => {
       const response = await fetch(`http://127.0.0.1:${stacks.port('GRAFANA_PORT')}/api/search`);
       assert.equal(response.status, 401);
       const found = await grafana('/api/search?type=dash-db');

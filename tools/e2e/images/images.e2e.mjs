@@ -10,6 +10,7 @@ import {
   eventually,
   prepareEngine,
   prepareImages,
+  skipFor,
   workspaceRoot,
 } from '../engine.mjs';
 
@@ -29,7 +30,7 @@ const unavailable =
     ? `no docker images: ${baseImage()} could not be had`
     : false);
 
-describe('the images', { skip: unavailable }, () => {
+describe('the images', { skip: skipFor(unavailable) }, () => {
   before(() => buildImages(APPS.map(({ app }) => app)));
 
   for (const { app, options } of APPS) {
