@@ -3,7 +3,7 @@ import type { GpuSnapshot } from '@llm-monitor/gpus';
 
 import { describeGpus, NO_GPUS, serverGpus, type GpusView, type GpuView } from './describe-gpus.ts';
 import { describeSearch, type SearchView } from './describe-search.ts';
-import { describeServers, type ServerView, type WatchedServer } from './describe-servers.ts';
+import { describeServers, type ServerView, type StateLevel, type WatchedServer } from './describe-servers.ts';
 import type { GpuPast } from './gpu-history.ts';
 import type { KnownServer } from './gpu-users.ts';
 
@@ -77,7 +77,11 @@ function gpusHeadline(views: readonly GpuView[]): string[] {
 }
 
 function counted(word: string, views: readonly Pick<ServerView, 'state'>[]): string {
-  const down = views.filter(({ state }) => state.level === 'down').length;
+  const of = (level: StateLevel): number => views.filter(({ state }) => state.level === level).length;
   const all = `${views.length} ${word}${views.length === 1 ? '' : 's'}`;
-  return down === 0 ? all : `${all}, ${down} down`;
+  const faults = [
+    { count: of('down'), what: 'down' },
+    { count: of('stuck'), what: 'not serving' },
+  ].filter(({ count }) => count > 0);
+  return [all, ...faults.map(({ count, what }) => `${count} ${what}`)].join(', ');
 }

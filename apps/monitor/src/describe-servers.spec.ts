@@ -75,6 +75,58 @@ function after(
 const generated = (value: number): MetricFamily => scalar('llm_generation_tokens_total', value);
 const flying = (value: number): MetricFamily => scalar('llm_generation_tokens_in_flight', value);
 
+describe('a server that is up and does not serve', () => {
+  const gaps = latency('llm_inter_token_latency_seconds', [10, 10, 10]);
+  const hung = (...more: readonly MetricFamily[]): EngineReading =>
+    up([scalar('llm_requests_running', 2), scalar('llm_requests_waiting', 809), generated(500), ...more]);
+  const stillFor = (seconds: number, reading: EngineReading): ServerView =>
+    after([
+      [0, reading],
+      [seconds, reading],
+    ]);
+
+  it.each([
+    ['each token is seen', [gaps], 19, 'serving', 'Serving'],
+    ['each token is seen', [gaps], 20, 'busy', 'No token for 20 s'],
+    ['each token is seen', [gaps], 179, 'busy', 'No token for 2 min'],
+    ['each token is seen', [gaps], 180, 'stuck', 'Up, but not serving'],
+    ['requests count at their end', [], 179, 'serving', 'Serving'],
+    ['requests count at their end', [], 180, 'busy', 'Nothing finished for 3 min'],
+    ['requests count at their end', [], 899, 'busy', 'Nothing finished for 14 min'],
+    ['requests count at their end', [], 900, 'stuck', 'Up, but not serving'],
+  ])('is told by its state, where %s (%#)', (_where, more, seconds, level, word) => {
+    expect(stillFor(seconds, hung(...more)).state).toEqual({ level, word });
+  });
+
+  it('says what is known, and what to do', () => {
+    expect(stillFor(240, hung(gaps)).problem).toBe(
+      '2 requests run and 809 wait, and no token has come out for 4 min. Its health check does not tell: restart the engine.',
+    );
+    const two = { ...hung(gaps), models: ['m', 'other'] };
+    expect(stillFor(240, two).problem).toContain('and of m no token has come out');
+  });
+
+  it('serves again with the first token', () => {
+    const back = up([
+      scalar('llm_requests_running', 2),
+      scalar('llm_requests_waiting', 809),
+      generated(501),
+      gaps,
+    ]);
+    const view = after([
+      [0, hung(gaps)],
+      [300, hung(gaps)],
+      [301, back],
+    ]);
+    expect(view.state.word).toBe('Serving');
+    expect(view.problem).toBe('');
+  });
+
+  it('is what it says of itself while it loads', () => {
+    expect(stillFor(300, { ...hung(gaps), state: 'loading' }).state.word).toBe('Loading');
+  });
+});
+
 describe('tokens per second', () => {
   it('are what came after a restart, which set the counter to zero', () => {
     const view = after([

@@ -20,7 +20,8 @@ import {
   unknownFigure,
   type Figure,
 } from './figure.ts';
-import { scalars, type LatencyMetric, type Sample, type ServerHistory } from './history.ts';
+import type { LatencyMetric, Sample, ServerHistory } from './history.ts';
+import { scalars } from './points.ts';
 import { latestLatency, windowLatency, type LatencyQuantiles } from './latency-window.ts';
 import { modelsInMemory } from './models-in-memory.ts';
 import { tokenRate } from './token-rate.ts';
@@ -32,7 +33,7 @@ export interface WatchedServer {
 }
 
 /** How a state looks; the word says it, the color only repeats it. */
-export type StateLevel = 'serving' | 'ready' | 'busy' | 'quiet' | 'down' | 'unknown';
+export type StateLevel = 'serving' | 'ready' | 'busy' | 'stuck' | 'quiet' | 'down' | 'unknown';
 
 export interface LatencyView {
   readonly name: string;
@@ -152,13 +153,14 @@ function describeServer({ report, history }: WatchedServer, nowSeconds: number):
   const isUp = reading?.up === true;
   const samples = isUp ? history.samples : [];
   const latencies = latenciesOf(samples, why);
+  const stuck = stuckOf(reading, history);
   return {
     server: report.server,
     url: report.url,
     engine,
     version: reading?.version ?? (isUp ? '' : (history.identity?.version ?? '')),
     models: isUp ? reading.models : (history.identity?.models ?? []),
-    state: stateOf(reading),
+    state: stuck?.state ?? stateOf(reading),
     generated: tokenRate(samples, 'generatedTokens', why('llm_generation_tokens_total')),
     prompt: tokenRate(samples, 'promptTokens', why('llm_prompt_tokens_total')),
     cached: cachedShare(samples, reading, why('llm_prompt_tokens_cached_total')),
@@ -179,7 +181,7 @@ function describeServer({ report, history }: WatchedServer, nowSeconds: number):
     ),
     lastRead: lastReadText(report, nowSeconds),
     since: sinceText(report, nowSeconds),
-    problem: problemOf(report),
+    problem: stuck?.problem ?? problemOf(report),
     inMemory: modelsInMemory(reading, nowSeconds),
     neverGiven: neverGivenBy(reading),
     unsaid: unsaidBy(reading, why),
@@ -204,6 +206,47 @@ function stateOf(reading: EngineReading | undefined): ServerView['state'] {
   return reading.state === 'ready' && running > 0
     ? { level: 'serving', word: 'Serving' }
     : STATE_WORDS[reading.state];
+}
+
+/** From when on a stall is told, and from when on it is a fault: the same as for the alert LlmUpButNotServing. */
+const STALL_SECONDS = {
+  // A very long prompt is read so long that nothing moves.
+  eachToken: { told: 20, fault: 180 },
+  // Nothing moves until a request ends, and answers of minutes are no fault.
+  endsOnly: { told: 180, fault: 900 },
+};
+
+/** A server that is up, has requests, and makes nothing of them: its health check and its gauges look well. */
+function stuckOf(
+  reading: EngineReading | undefined,
+  { stall, samples }: ServerHistory,
+): Pick<ServerView, 'state' | 'problem'> | undefined {
+  const latest = samples.at(-1);
+  if (reading?.up !== true || reading.state !== 'ready' || stall === undefined || latest === undefined) {
+    return undefined;
+  }
+  const seconds = latest.atSeconds - stall.sinceSeconds;
+  const { told, fault } = stall.seesEachToken ? STALL_SECONDS.eachToken : STALL_SECONDS.endsOnly;
+  if (seconds < told) return undefined;
+  const nothing = stall.seesEachToken ? 'no token' : 'nothing finished';
+  const span = spanText(seconds);
+  if (seconds < fault) {
+    return {
+      state: {
+        level: 'busy',
+        word: `${nothing === 'no token' ? 'No token' : 'Nothing finished'} for ${span}`,
+      },
+      problem: '',
+    };
+  }
+  const [running, waiting] = (['llm_requests_running', 'llm_requests_waiting'] as const).map(
+    (metric) => countFigure(sumOf(reading, metric) ?? 0).text,
+  );
+  const where = stall.model === undefined || reading.models.length < 2 ? '' : ` of ${stall.model}`;
+  return {
+    state: { level: 'stuck', word: 'Up, but not serving' },
+    problem: `${running} requests run and ${waiting} wait, and${where} ${nothing} has come out for ${span}. Its health check does not tell: restart the engine.`,
+  };
 }
 
 /** What each reason means, by its name. */

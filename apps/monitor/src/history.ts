@@ -1,6 +1,8 @@
 import type { EngineReading, LlmMetricName } from '@llm-monitor/engines';
-import type { HistogramPoint, ScalarPoint } from '@llm-monitor/metrics-core';
+import type { HistogramPoint } from '@llm-monitor/metrics-core';
 
+import { histograms, scalars } from './points.ts';
+import { StallMeter, type Stall } from './stall.ts';
 import { TokenMeter } from './token-meter.ts';
 
 /** The histograms that the page shows quantiles of. */
@@ -46,6 +48,8 @@ export interface ServerHistory {
   readonly steps: readonly Step[];
   /** What it said of itself when it last answered. */
   readonly identity?: Identity;
+  /** Requests in it at the newest reading, of which nothing comes. */
+  readonly stall?: Stall | undefined;
 }
 
 export interface Identity {
@@ -99,8 +103,10 @@ class Recorder implements ServerHistory {
   private readonly generated = new TokenMeter();
   private readonly prompts = new TokenMeter();
   private readonly cached = new TokenMeter();
+  private readonly stalls = new StallMeter();
   private readonly longestSpanSeconds: number;
   identity?: Identity;
+  stall: Stall | undefined;
 
   constructor(longestSpanSeconds: number) {
     this.longestSpanSeconds = longestSpanSeconds;
@@ -118,6 +124,7 @@ class Recorder implements ServerHistory {
       models: reading.models,
       ...(reading.version === undefined ? {} : { version: reading.version }),
     };
+    this.stall = this.stalls.read(atSeconds, reading);
     this.samples.push(sample);
     while (
       this.samples.length > MAX_SAMPLES ||
@@ -177,22 +184,4 @@ class Recorder implements ServerHistory {
     }
     this.steps.splice(0, this.steps.length - KEPT_STEPS);
   }
-}
-
-/** All points of a counter, gauge or info of a reading; none when it is not there. */
-export function scalars({ families }: EngineReading, metric: LlmMetricName): readonly ScalarPoint[] {
-  const family = families.find(({ name }) => name === metric);
-  return family === undefined || !isScalar(family) ? [] : family.points;
-}
-
-/** All points of a histogram of a reading; none when it is not there. */
-export function histograms({ families }: EngineReading, metric: LlmMetricName): readonly HistogramPoint[] {
-  const family = families.find(({ name }) => name === metric);
-  return family?.type === 'histogram' ? family.points : [];
-}
-
-type Family = EngineReading['families'][number];
-
-function isScalar(family: Family): family is Extract<Family, { points: readonly ScalarPoint[] }> {
-  return family.type !== 'histogram' && family.type !== 'gaugehistogram' && family.type !== 'summary';
 }

@@ -1,7 +1,7 @@
 import type { EngineReading, LlmMetricName } from '@llm-monitor/engines';
 
 import { bytesText, countFigure, shareFigure, spanText } from './figure.ts';
-import { scalars } from './history.ts';
+import { scalars } from './points.ts';
 
 /** A model, and in one line what the engine tells of it. */
 export interface ModelInMemory {

@@ -230,7 +230,7 @@
 
     const problem = pick(card, '[data-optional=problem]', HTMLElement);
     problem.hidden = view.problem === '';
-    problem.classList.toggle('severe', isDown);
+    problem.classList.toggle('severe', isFault(view.state.level));
     setText(problem, view.problem);
 
     showMeter(pick(card, '[data-meter]', HTMLElement), view.kvCache.value);
@@ -402,6 +402,9 @@
   /** @type {Map<string, string>} */
   const levels = new Map();
 
+  /** @type {(level: string) => boolean} */
+  const isFault = (level) => level === 'down' || level === 'stuck';
+
   /**
    * Says aloud what changed for good or bad; never the figures, which change all the time.
    * @type {(state: PageState, isFirst: boolean) => void}
@@ -416,7 +419,7 @@
     for (const { key, name, state } of things) {
       const before = levels.get(key);
       if (before === undefined) news.push(`${name} found: ${state.word}`);
-      else if ((before === 'down') !== (state.level === 'down')) news.push(`${name}: ${state.word}`);
+      else if (isFault(before) !== isFault(state.level)) news.push(`${name}: ${state.word}`);
       levels.set(key, state.level);
     }
     if (news.length > 0 && !isFirst) setText(byId('announcement'), news.join('. '));
