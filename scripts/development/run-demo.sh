@@ -30,7 +30,8 @@ end() {
   rm -rf "$folder"
 }
 trap end EXIT
-trap 'exit 130' HUP INT TERM
+# Not 130: Ctrl-C is how it is meant to end, and make would call that an error.
+trap 'exit 0' HUP INT TERM
 
 MOCK_EXPORTER_HOST_FOLDER="$folder" MOCK_EXPORTER_LOG_LEVEL=warn node "$mock" &
 mock_pid=$!
@@ -48,6 +49,7 @@ A simulated host runs: four GPUs, four engines, changing traffic. Nothing of it 
   node apps/mock-exporter/dist/main.cjs incidents          what can go wrong
   node apps/mock-exporter/dist/main.cjs start hang chat    let it
 TEXT
-PATH="$folder/bin:$PATH" MONITOR_GPU_BACKEND=nvidia-smi node "$monitor" "$@" &
+PATH="$folder/bin:$PATH" MONITOR_GPU_BACKEND=nvidia-smi MONITOR_SYSFS_ROOT="$folder/sys" \
+  MONITOR_PROC_ROOT="$folder/proc" MONITOR_KERNEL_LOG_FILE="$folder/kmsg" node "$monitor" "$@" &
 monitor_pid=$!
 wait -n "$mock_pid" "$monitor_pid"

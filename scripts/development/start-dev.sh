@@ -105,7 +105,8 @@ main() {
   export PATH=$PWD/$folder/host/bin:$PATH
   export MONITOR_GPU_BACKEND=nvidia-smi GPU_EXPORTER_BACKEND=nvidia-smi
   export GPU_EXPORTER_PROC_ROOT=$PWD/$folder/host/proc GPU_EXPORTER_SYSFS_ROOT=$PWD/$folder/host/sys
-  export GPU_EXPORTER_KERNEL_LOG=true GPU_EXPORTER_KERNEL_LOG_FILE=$PWD/$folder/host/kmsg
+  export MONITOR_PROC_ROOT=$PWD/$folder/host/proc MONITOR_SYSFS_ROOT=$PWD/$folder/host/sys
+  export MONITOR_KERNEL_LOG_FILE=$PWD/$folder/host/kmsg GPU_EXPORTER_KERNEL_LOG=true GPU_EXPORTER_KERNEL_LOG_FILE=$PWD/$folder/host/kmsg
   for name in llm-exporter gpu-exporter monitor; do start "$name" scripts/development/serve-app.sh "$name"; done
   for name in llm-exporter gpu-exporter monitor; do wait_for "$name" listened listens "$name"; done
 

@@ -44,10 +44,10 @@ const images = [];
 /** Prints the metrics of the page, where there is one. */
 const ASK =
   "fetch('http://127.0.0.1:9500/metrics').then((answer) => answer.text()).then(console.log, () => {})";
-/** Ctrl-C for the processes of a name, where there is no pkill. */
-const INTERRUPT = `sh -c 'for folder in /proc/[0-9]*; do
-  if [ "$(cat "$folder/comm" 2>/dev/null)" = "$1" ]; then kill -INT "\${folder#/proc/}"; fi
-done' sh`;
+/** Ctrl-C for the processes with a text in their command lines, where there is no pkill. */
+const INTERRUPT = `for folder in /proc/[0-9]*; do
+  if [ "$folder" != "/proc/$$" ] && grep -qsF "$1" "$folder/cmdline"; then kill -INT "\${folder#/proc/}"; fi
+done`;
 
 describe('scripts/setup in containers', { skip: noEngine }, () => {
   before(async () => {
@@ -184,8 +184,8 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
           );
         }
         for (const { command, endedBy } of [
-          { command: 'make demo', endedBy: 'run-demo.sh' },
-          { command: 'make start', endedBy: 'node' },
+          { command: 'make demo', endedBy: 'development/run-demo.sh' },
+          { command: 'make start', endedBy: 'monitor/dist/main.cjs' },
         ]) {
           const began = process.hrtime.bigint();
           const running = run(walked, command.split(' '));
@@ -200,7 +200,7 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
             );
             test.diagnostic(played.output);
           }
-          await well(walked, `${INTERRUPT} ${endedBy}`);
+          await run(walked, ['sh', '-c', INTERRUPT, 'sh', endedBy]);
           test.diagnostic((await running).output);
         }
         for (const script of ['start-dev.sh', 'stop-dev.sh', 'reset-data.sh --yes']) {

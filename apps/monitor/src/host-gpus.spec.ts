@@ -8,9 +8,16 @@ const PROCESS = { script: '/opt/main.cjs', searchPath: '/usr/bin', libraryPath: 
 const quiet = (): void => undefined;
 
 it.each([
-  [{}, 'auto', undefined],
-  [{ GPU_BACKEND: 'nvml', NVML_LIBRARY: '/opt/nvml.so' }, 'nvml', '/opt/nvml.so'],
-])('reads GPUs as the settings %j say', (variables, backend, nvmlLibrary) => {
+  [{}, { backend: 'auto', sysfsRoot: '/sys', procRoot: '/proc', kernelLogFile: '/dev/kmsg' }],
+  [
+    { GPU_BACKEND: 'nvml', NVML_LIBRARY: '/opt/nvml.so' },
+    { backend: 'nvml', nvmlLibrary: '/opt/nvml.so' },
+  ],
+  [
+    { SYSFS_ROOT: '/host/sys', PROC_ROOT: '/host/proc', KERNEL_LOG_FILE: '/host/kmsg' },
+    { sysfsRoot: '/host/sys', procRoot: '/host/proc', kernelLogFile: '/host/kmsg' },
+  ],
+])('reads GPUs as the settings %j say', (variables, expected) => {
   const started: GpuWatchParts[] = [];
   const start = hostGpus(testSettings(variables), PROCESS, (parts) => {
     started.push(parts);
@@ -20,5 +27,5 @@ it.each([
     collectors: { succeeded: quiet, failed: quiet, forget: quiet },
     log: { info: quiet, warn: quiet, error: quiet },
   });
-  expect(started[0]?.settings).toMatchObject({ backend, nvmlLibrary });
+  expect(started[0]?.settings).toMatchObject(expected);
 });

@@ -9,6 +9,8 @@ import {
 import type { StartGpus } from './monitored-gpus.ts';
 import type { Settings } from './settings.ts';
 
+type Paths = Pick<Settings, 'nvmlLibrary' | 'sysfsRoot' | 'procRoot' | 'kernelLogFile'>;
+
 /** Read as often as the gpu-exporter reads unless told otherwise: what more there is to set is set there. */
 const READING = {
   intervalSeconds: 1,
@@ -17,16 +19,13 @@ const READING = {
   deadlineSeconds: 5,
   staleAfterSeconds: 10,
   nvidiaSmi: undefined,
-  sysfsRoot: '/sys',
-  procRoot: '/proc',
-  kernelLogFile: '/dev/kmsg',
   stateFile: undefined,
   processes: true,
-} as const satisfies Omit<GpuWatchSettings, 'backend' | 'nvmlLibrary'>;
+} as const satisfies Omit<GpuWatchSettings, 'backend' | keyof Paths>;
 
 /** Watches the GPUs of this host, which a process of its own reads. @param script of this program: the gpu-reader lies beside it */
 export function hostGpus(
-  { gpuBackend, nvmlLibrary }: Pick<Settings, 'gpuBackend' | 'nvmlLibrary'>,
+  { gpuBackend, nvmlLibrary, sysfsRoot, procRoot, kernelLogFile }: Paths & Pick<Settings, 'gpuBackend'>,
   {
     script,
     searchPath,
@@ -41,7 +40,7 @@ export function hostGpus(
   return (parts) =>
     startWatch({
       ...parts,
-      settings: { ...READING, backend: gpuBackend, nvmlLibrary },
+      settings: { ...READING, backend: gpuBackend, nvmlLibrary, sysfsRoot, procRoot, kernelLogFile },
       readerCommand: gpuReaderBeside(script),
       searchPath,
       libraryPath,

@@ -3,6 +3,7 @@ import {
   defineSettings,
   durationBetween,
   filePath,
+  folderPath,
   headerKey,
   httpSettings,
   nameValueList,
@@ -66,6 +67,24 @@ export const settings = defineSettings(
       schema: filePath.optional(),
       help: "NVIDIA's library, where the dynamic linker does not find libnvidia-ml.so.1.",
       example: '/usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1',
+      group: 'GPUs',
+    },
+    MONITOR_SYSFS_ROOT: {
+      schema: folderPath.default('/sys'),
+      help: 'Where sysfs is mounted: which GPUs are on the bus, which of them sleep, and all of AMD is read there.',
+      example: '/host/sys',
+      group: 'GPUs',
+    },
+    MONITOR_PROC_ROOT: {
+      schema: folderPath.default('/proc'),
+      help: 'Where procfs of the host is mounted, for what runs on its GPUs: drivers name processes by the ids of the host. Engines are looked for in our own /proc.',
+      example: '/host/proc',
+      group: 'GPUs',
+    },
+    MONITOR_KERNEL_LOG_FILE: {
+      schema: filePath.default('/dev/kmsg'),
+      help: 'The kernel log, from which NVIDIA errors (XID) are read where that is allowed (root, CAP_SYSLOG or kernel.dmesg_restrict=0).',
+      example: '/host/dev/kmsg',
       group: 'GPUs',
     },
     MONITOR_INTERVAL: {
