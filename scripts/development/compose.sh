@@ -121,7 +121,8 @@ choose_long_term() {
 need_docker() {
   local answer
   command -v docker >/dev/null ||
-    fail 'Docker is not installed, and the stack runs in containers; without Docker the monitor does.' 'make start'
+    fail 'Docker is not installed, and the stack runs in containers (make start does without).' \
+      'scripts/setup/install-dependencies.sh'
   docker compose version >/dev/null 2>&1 ||
     fail 'This Docker has no Compose v2 (the old docker-compose will not do).' 'scripts/setup/install-dependencies.sh'
   if answer=$(docker info --format '{{.ServerVersion}}' 2>&1); then
@@ -284,7 +285,7 @@ prepare_secrets() {
 
 # Our images are built here; the others are fetched where they are not there yet.
 prepare_images() {
-  local image apps=() all
+  local image apps=() all list
   all=$(compose config --images) || fail 'The settings do not fit the compose files (the reason is above).' "make check ENV=$environment"
   while IFS= read -r image; do
     if [[ $image == llm-monitor/* ]]; then
@@ -299,10 +300,8 @@ prepare_images() {
   say "Building ${apps[*]} ..."
   mkdir -p .cache
   scripts/setup/install-packages.sh
-  NX_DAEMON=false NX_TUI=false node_modules/.bin/nx run-many -t docker -p "$(
-    IFS=,
-    printf '%s' "${apps[*]}"
-  )" \
+  list=$(printf ',%s' "${apps[@]}")
+  NX_DAEMON=false NX_TUI=false node_modules/.bin/nx run-many -t docker -p "${list#,}" \
     >.cache/images.log 2>&1 || {
     tail -n 40 .cache/images.log >&2
     fail 'The images could not be built; the end of the log is above.' 'less .cache/images.log'

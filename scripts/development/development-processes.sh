@@ -4,6 +4,8 @@
 # that another program has by now is not taken for ours.
 
 folder=.cache/dev
+# By its real path, so that a link to the checkout leads to the same processes.
+checkout=$(pwd -P)
 programs=(mock-exporter llm-exporter gpu-exporter monitor)
 
 say() { printf '%s\n' "$1"; }
@@ -16,7 +18,7 @@ fail() {
 
 # is_ours PROCESS
 is_ours() {
-  { grep -qxzF "LLM_MONITOR_DEVELOPMENT=$PWD" "/proc/$1/environ"; } 2>/dev/null
+  { grep -qxzF "LLM_MONITOR_DEVELOPMENT=$checkout" "/proc/$1/environ"; } 2>/dev/null
 }
 
 # leader NAME: the process that NAME.pid names, whether it is there or not.
@@ -26,7 +28,7 @@ leader() {
   if [[ $process =~ ^[1-9][0-9]*$ ]]; then printf '%s' "$process"; fi
 }
 
-# members LEADER: the living processes of its group that are ours, also when the leader itself is gone.
+# members LEADER...: the living processes of their groups that are ours, also when a leader itself is gone.
 members() {
   local file process rest state group
   for file in /proc/[0-9]*/stat; do
@@ -35,7 +37,7 @@ members() {
     process=${file#/proc/} process=${process%/stat}
     # Behind the name, which may have spaces, come state, parent and group.
     read -r state _ group _ <<<"${rest##*) }"
-    if [[ $group == "$1" && $state != Z ]] && is_ours "$process"; then say "$process"; fi
+    if [[ " $* " == *" $group "* && $state != Z ]] && is_ours "$process"; then say "$process"; fi
   done
 }
 

@@ -80,10 +80,13 @@ main() {
     for project in "${projects[@]}"; do
       docker compose --progress quiet -p "$project" down --remove-orphans
     done
-    if ((${#found[@]} > 0)); then docker volume rm "${found[@]}" >/dev/null; fi
+    if ((${#found[@]} > 0)); then
+      docker volume rm "${found[@]}" >/dev/null ||
+        fail 'Not all of it was removed: a container of another project uses it, as Docker says above.' 'docker ps -a'
+    fi
   fi
   if [[ -e $folder ]]; then
-    scripts/development/stop-dev.sh
+    scripts/development/stop-dev.sh >/dev/null
     rm -rf "$folder"
   fi
   say 'The data is removed.'

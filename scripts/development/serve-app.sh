@@ -34,7 +34,7 @@ trap 'stop; exit 0' HUP INT TERM
 
 while true; do
   served=$(build)
-  NODE_OPTIONS=--enable-source-maps node "apps/$app/dist/main.cjs" &
+  NODE_OPTIONS="${NODE_OPTIONS:+$NODE_OPTIONS }--enable-source-maps" node "apps/$app/dist/main.cjs" &
   app_pid=$!
   ended=false
   while [[ $(build) == "$served" ]]; do

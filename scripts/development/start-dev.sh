@@ -29,24 +29,32 @@ source scripts/development/development-processes.sh
 start() {
   local name=$1
   shift
-  LLM_MONITOR_DEVELOPMENT=$PWD setsid "$@" </dev/null >"$folder/$name.log" 2>&1 &
+  LLM_MONITOR_DEVELOPMENT=$checkout setsid "$@" </dev/null >"$folder/$name.log" 2>&1 &
   printf '%s\n' "$!" >"$folder/$name.pid"
 }
 
 # give_up NAME SENTENCE: the end of its log tells the rest.
 give_up() {
   tail -n 5 "$folder/$1.log" >&2
-  scripts/development/stop-dev.sh >&2
-  fail "$2; the end of its log is above." "less $folder/$1.log"
+  fail "$2, so all of it was ended; the end of its log is above." "less $folder/$1.log"
 }
 
-# wait_for NAME WHAT TEST...: until the test is true; NAME failing before is told.
+# What would run without the rest is ended, also after Ctrl-C.
+all_run=true
+end_part() {
+  if ! $all_run; then scripts/development/stop-dev.sh >/dev/null; fi
+}
+trap end_part EXIT
+trap 'exit 130' HUP INT TERM
+
+# wait_for NAME WHAT TEST...: until the test is true. The builder and serve-app.sh outlive what they run, and say so.
 wait_for() {
   local name=$1 what=$2
   shift 2
   until "$@"; do
-    if ! kill -0 "$(leader "$name")" 2>/dev/null || grep -qE '^[a-z-]+ ended with ' "$folder/$name.log"; then
-      give_up "$name" "$name ended before it $what"
+    if ! kill -0 "$(leader "$name")" 2>/dev/null ||
+      grep -qE '^[a-z-]+ ended with |build finished with errors' "$folder/$name.log"; then
+      give_up "$name" "$name failed before it $what"
     elif ((SECONDS >= ${START_DEV_WAIT_SECONDS:-120})); then
       give_up "$name" "$name took more than ${START_DEV_WAIT_SECONDS:-120} s until it $what"
     fi
@@ -82,9 +90,11 @@ main() {
   elif ((${#present[@]} > 0)); then
     fail "Only a part of it runs (${present[*]})." 'scripts/development/stop-dev.sh && scripts/development/start-dev.sh'
   fi
-  has setsid || fail 'setsid is not installed, without which what is started here could not be ended safely.' \
+  command -v setsid >/dev/null || fail 'setsid is not installed, without which what is started here could not be ended safely.' \
     'sudo apt-get install util-linux'
   scripts/setup/install-packages.sh
+  SECONDS=0 # the packages may take what they take
+  all_run=false
   rm -rf "$folder"
   mkdir -p "$folder"
   # The nvidia-smi of the simulated host is no module, as all else below this package is.
@@ -98,6 +108,11 @@ main() {
   wait_for builder 'had built all apps' has_built
 
   say 'Starting ...'
+  # At a higher level they would not say that they listen.
+  for name in MOCK_EXPORTER LLM_EXPORTER GPU_EXPORTER MONITOR; do
+    name+=_LOG_LEVEL
+    if [[ ${!name:-} != @(debug|trace) ]]; then export "$name=info"; fi
+  done
   export MOCK_EXPORTER_HOST_FOLDER=$PWD/$folder/host
   start mock-exporter scripts/development/serve-app.sh mock-exporter
   wait_for mock-exporter listened listens mock-exporter
@@ -110,11 +125,10 @@ main() {
   for name in llm-exporter gpu-exporter monitor; do start "$name" scripts/development/serve-app.sh "$name"; done
   for name in llm-exporter gpu-exporter monitor; do wait_for "$name" listened listens "$name"; done
 
+  all_run=true
   say 'All of it runs, over a simulated host:'
   print_addresses
   say "Logs: tail -f $folder/*.log; to end it: scripts/development/stop-dev.sh"
 }
-
-has() { command -v "$1" >/dev/null; }
 
 main "$@"

@@ -19,12 +19,6 @@ TEXT
 # shellcheck source=scripts/development/development-processes.sh
 source scripts/development/development-processes.sh
 
-# remaining LEADER...: the processes of ours in the groups of those leaders.
-remaining() {
-  local leader
-  for leader in "$@"; do members "$leader"; done
-}
-
 main() {
   local name process leaders=() left ended=0
   case ${1:-} in
@@ -50,14 +44,14 @@ main() {
     fi
   done
   SECONDS=0
-  mapfile -t left < <(remaining "${leaders[@]}")
+  mapfile -t left < <(members "${leaders[@]}")
   while ((${#left[@]} > 0)); do
     if ((SECONDS >= ${STOP_DEV_WAIT_SECONDS:-15})); then
       say "Killing what did not end by itself: ${left[*]}"
       kill -KILL "${left[@]}" 2>/dev/null || true
     fi
     sleep 0.1
-    mapfile -t left < <(remaining "${leaders[@]}")
+    mapfile -t left < <(members "${leaders[@]}")
   done
   rm -f "$folder"/*.pid
   if ((ended > 0)); then say 'All of it has ended.'; else say 'Nothing of it runs.'; fi

@@ -33,7 +33,7 @@ os_release() { sed -n -E "s/^$1=\"?([^\"]*)\"?\$/\1/p" "$host/etc/os-release"; }
 read_distribution() {
   local version oldest
   [[ -r $host/etc/os-release ]] ||
-    fail 'This is no Linux distribution that says its name (there is no /etc/os-release).' 'less docs/getting-started.md'
+    fail 'This is no Linux distribution that says its name (there is no /etc/os-release).' 'less docs/install.md'
   distribution=$(os_release ID) version=$(os_release VERSION_ID)
   # shellcheck disable=SC2034 # for those who source this
   codename=$(os_release VERSION_CODENAME)
@@ -41,18 +41,18 @@ read_distribution() {
   case $distribution in
     ubuntu) oldest=24.04 ;;
     debian) oldest=12 ;;
-    *) fail "${host_name:-This distribution} is not known to this script, which knows Debian and Ubuntu." 'less docs/getting-started.md' ;;
+    *) fail "${host_name:-This distribution} is not known to this script, which knows Debian and Ubuntu." 'less docs/install.md' ;;
   esac
   # Debian's testing has no number.
   if [[ -n $version ]] && ! is_at_least "$version" "$oldest"; then
-    fail "$host_name is too old: this script was tried with $distribution $oldest and newer." 'less docs/getting-started.md'
+    fail "$host_name is too old: this script was tried with $distribution $oldest and newer." 'less docs/install.md'
   fi
-  has apt-get || fail "$host_name has no apt-get." 'less docs/getting-started.md'
+  has apt-get || fail "$host_name has no apt-get." 'less docs/install.md'
 }
 
-# engine_version [sudo]: of the engine that answers, else why none does. (`docker info --format` of Docker 26 ends well
-# without an engine, too.)
-engine_version() { "$@" docker version --format '{{.Server.Version}}' 2>&1; }
+# engine_version DOCKER...: of the engine that answers, else why none does. (`docker info --format` of Docker 26 ends
+# well without an engine, too.)
+engine_version() { "$@" version --format '{{.Server.Version}}' 2>&1; }
 
 as_root() {
   if [[ $(id -u) == 0 ]]; then "$@"; else sudo "$@"; fi
@@ -68,9 +68,10 @@ need_root() {
 
 apt_lists=()
 
-# Where this host has no package lists yet, they are fetched into a folder of ours: looking changes nothing.
+# Where this host has no package lists yet, they are fetched into a folder of ours: looking changes nothing. (What is
+# installed has a candidate without them.)
 need_lists() {
-  if [[ -n $(candidate make) ]]; then return; fi
+  if ((${#apt_lists[@]} > 0)) || compgen -G "$host/var/lib/apt/lists/*Packages*" >/dev/null; then return; fi
   say 'This host has no package lists yet; looking at those of its repositories ...'
   mkdir -p "$scratch/lists/partial" "$scratch/archives/partial"
   apt_lists=(-o "Dir::State::Lists=$scratch/lists" -o "Dir::Cache=$scratch")

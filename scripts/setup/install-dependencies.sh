@@ -18,7 +18,8 @@ where root is needed.
   --help            print this
 
 Node.js comes from the distribution where that has one new enough for this project (20.19), else Node.js 22 comes from
-NodeSource; Docker from the distribution where that has Compose v2, else from Docker. Variables name mirrors of those two, and their keys:
+NodeSource; Docker from the distribution where that has Compose v2, else from Docker. Variables name mirrors of those
+two, and their keys:
   NODESOURCE_URL, NODESOURCE_KEY_FINGERPRINT, DOCKER_APT_URL, DOCKER_APT_KEY_FINGERPRINT
 TEXT
 }
@@ -121,8 +122,7 @@ verify() {
   [[ $(compose_version || true) == [2-9]* ]] ||
     fail 'Docker was installed, and docker compose does not answer.' 'docker compose version'
   say "$(docker --version | cut -d, -f1), Compose $(compose_version)"
-  # shellcheck disable=SC2119 # without sudo
-  if found=$(engine_version); then
+  if found=$(engine_version docker); then
     say "Docker's engine answers: $found"
   elif [[ $found == *'permission denied'* ]]; then
     say "You may not use Docker yet; who may is as good as root. To let $(id -un), and then log in anew:"

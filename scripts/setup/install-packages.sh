@@ -9,14 +9,15 @@ if [ "${1:-}" = --help ]; then
 Usage: scripts/setup/install-packages.sh
 
 Checks that Node.js is new enough, and installs the packages of this project below it (npm ci) when they are missing or
-out of date. Nothing is installed on the system, and no package runs a script of its own but the hooks of this project.
+out of date. Nothing is installed on the system.
 TEXT
   exit
 fi
 
 for program in node npm; do
   if ! command -v "$program" >/dev/null; then
-    echo "$program is not installed: install Node.js 20.19 or newer with npm, then run make again." >&2
+    echo "$program is not installed, and Node.js 20.19 or newer with npm is needed." >&2
+    echo '  scripts/setup/install-dependencies.sh --without-docker' >&2
     exit 1
   fi
 done

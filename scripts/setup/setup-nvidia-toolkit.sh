@@ -14,7 +14,7 @@ driver must be there; it is checked, and never installed. What is set up already
 would do, and asks; it calls sudo where root is needed. Where Docker must be told, its engine is restarted, and with it
 the containers.
 
-  --cdi      write a CDI specification, for GPU=cdi, in place of a runtime of Docker (needs Docker Engine 28)
+  --cdi      write a CDI specification, for GPU=cdi, in place of a runtime of Docker (needs Docker Engine 28.2)
   --dry-run  check the driver and Docker, say what would be done, and do nothing
   --yes      do it without asking
   --help     print this
@@ -85,21 +85,18 @@ check_docker() {
   if [[ $(readlink -f "$(command -v docker)") == */snap* ]]; then
     fail "This Docker is a snap, which NVIDIA's toolkit cannot reach." 'sudo snap remove docker && scripts/setup/install-dependencies.sh'
   fi
-  if ! said=$(engine_version); then
-    if [[ $said == *'permission denied'* ]] && has sudo; then
-      docker=(sudo docker)
-      said=$(engine_version sudo) ||
-        fail 'Docker is installed, and its engine does not answer.' 'sudo systemctl start docker'
-    else
+  if ! said=$(engine_version docker); then
+    [[ $said == *'permission denied'* ]] ||
       fail 'Docker is installed, and its engine does not answer.' 'sudo systemctl start docker'
-    fi
+    docker=(sudo docker)
+    said=$(engine_version "${docker[@]}") || fail 'You may not use Docker on this host.' "su -c $0"
   fi
   engine=$said
   if ! $cdi && "${docker[@]}" info --format '{{.SecurityOptions}}' 2>/dev/null | grep -q rootless; then
     fail 'This Docker runs without root, where the runtime may not open devices, and CDI does it.' "$0 --cdi"
   fi
-  if $cdi && ! is_at_least "$engine" 28; then
-    fail "Compose hands GPUs on by CDI from Docker Engine 28 on, and this is $engine." "$0"
+  if $cdi && ! is_at_least "$engine" 28.2; then
+    fail "Docker hands GPUs on by CDI by itself from Docker Engine 28.2 on, and this is $engine." "$0"
   fi
 }
 
@@ -151,6 +148,8 @@ configure_runtime() {
 }
 
 write_specification() {
+  # Newer packages of the toolkit have a service that writes one.
+  if is_specified; then return; fi
   say 'Writing the CDI specification ...'
   as_root mkdir -p "$host/etc/cdi"
   as_root nvidia-ctk cdi generate "--output=$host/etc/cdi/nvidia.yaml" >"$scratch/log" 2>&1 || {

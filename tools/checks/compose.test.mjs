@@ -274,8 +274,8 @@ const FAULTS = [
     what: 'no Docker',
     command: ['up'],
     docker: null,
-    says: 'Docker is not installed, and the stack runs in containers; without Docker the monitor does.',
-    then: 'make start',
+    says: 'Docker is not installed, and the stack runs in containers (make start does without).',
+    then: 'scripts/setup/install-dependencies.sh',
   },
   {
     what: 'Docker without Compose v2',

@@ -1,9 +1,9 @@
-// Runs scripts/setup for real in fresh containers of Ubuntu and Debian, with their real apt: `node --test
+// Runs the scripts for real in fresh containers of Ubuntu and Debian, with their real apt and npm: `node --test
 // tools/checks/scripts-in-containers.mjs`. What comes from elsewhere (NodeSource, Docker, NVIDIA) comes from
 // signed apt repositories on this machine that have packages of the same names; with SCRIPTS_REPOSITORIES=real it comes
 // from there. Takes minutes and the network, so `make test` leaves it out.
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   createReadStream,
@@ -19,7 +19,6 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, normalize } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
@@ -37,19 +36,11 @@ let folder;
 let server;
 /** @type {Record<string, string>} */
 let environment = {};
-/** @type {string[]} */
-const containers = [];
-/** @type {string[]} */
-const images = [];
-/** Prints the metrics of the page, where there is one. */
-const ASK =
-  "fetch('http://127.0.0.1:9500/metrics').then((answer) => answer.text()).then(console.log, () => {})";
-/** Ctrl-C for the processes with a text in their command lines, where there is no pkill. */
-const INTERRUPT = `for folder in /proc/[0-9]*; do
-  if [ "$folder" != "/proc/$$" ] && grep -qsF "$1" "$folder/cmdline"; then kill -INT "\${folder#/proc/}"; fi
-done`;
+/** What is left of a run: commands of docker that remove it. @type {string[][]} */
+const remains = [];
 
-describe('scripts/setup in containers', { skip: noEngine }, () => {
+// They wait for the network in turns.
+describe('the scripts in containers', { skip: noEngine, concurrency: 2 }, () => {
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'llm-monitor-containers-'));
     mkdirSync(join(folder, 'project'));
@@ -73,8 +64,7 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
   });
 
   after(() => {
-    for (const container of containers) spawnSync('docker', ['rm', '-f', container]);
-    for (const image of images) spawnSync('docker', ['image', 'rm', '-f', image]);
+    for (const command of remains.reverse()) spawnSync('docker', command);
     server?.closeAllConnections();
     server?.close();
     rmSync(folder, { recursive: true, force: true });
@@ -83,20 +73,30 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
   for (const image of IMAGES) {
     const isThere =
       noEngine === false && (answers(['image', 'inspect', image]) || answers(['pull', '-q', image]));
-    describe(image, { skip: isThere ? false : `no image ${image}: it could not be fetched` }, () => {
-      /** @type {string} */
-      let container;
+    const skip = isThere ? false : `no image ${image}: it could not be fetched`;
+    describe(image, { skip, concurrency: 1 }, () => {
+      const container = `llm-monitor-scripts-${process.pid}-${image.replace(/\W/g, '-')}`;
+      const checkout = `${container}:/checkout`;
       before(() => {
-        container = `llm-monitor-scripts-${process.pid}-${image.replace(/\W/g, '-')}`;
-        containers.push(container);
-        execFileSync(
-          'docker',
-          [
-            ...['run', '-d', '--rm', '--init', '--network', 'host', '--name', container],
-            ...['-v', `${join(folder, 'project')}:/project:ro`, '-w', '/project', image, 'sleep', 'infinity'],
-          ],
-          { stdio: 'ignore' },
+        remains.push(['volume', 'rm', container]);
+        startContainer(container, image, [
+          ...['--network', 'host', '-v', `${join(folder, 'project')}:/project:ro`, '-w', '/project'],
+          ...['-v', checkout, ...npmSettings()],
+        ]);
+      });
+
+      it('says what is lacking for development, and finds nothing to end or to remove', async () => {
+        const packages = await run(container, ['scripts/setup/install-packages.sh'], DEVELOPER);
+        assert.equal(packages.status, 1);
+        assert.match(
+          packages.output,
+          /^node is not installed, .*\n {2}scripts\/setup\/install-dependencies\.sh --without-docker\n$/,
         );
+        const stopped = await run(container, ['scripts/development/stop-dev.sh'], DEVELOPER);
+        assert.deepEqual([stopped.status, stopped.output], [0, 'Nothing of it runs.\n']);
+        const reset = await run(container, ['scripts/development/reset-data.sh', '--yes'], DEVELOPER);
+        assert.equal(reset.status, 0);
+        assert.match(reset.output, /^Docker is not installed, .*\nThere is no data to remove\.\n$/);
       });
 
       it('says what it would do, as a user without rights, and changes nothing', async () => {
@@ -150,64 +150,89 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
         assert.doesNotMatch(second.output, /Installing/);
       });
 
-      it('has all that the first steps without Docker take', { timeout: 600_000 }, async (test) => {
-        // On a network of its own, where every port is free.
-        const walked = `${container}-walked`;
-        containers.push(walked);
-        docker('commit', container, walked);
-        images.push(walked);
-        docker(
-          'run',
-          '-d',
-          '--init',
-          '--name',
-          walked,
-          '-w',
-          '/srv/project',
-          ...npmSettings(),
-          walked,
-          'sleep',
-          'infinity',
+      it('runs all apps for development without a network, builds them anew, and ends them', async (test) => {
+        execFileSync('docker', ['exec', '-i', container, 'tar', '-x', '-C', '/checkout'], {
+          input: workspace(),
+        });
+        await well(test, container, 'chown -R 1000:1000 /checkout', { user: '0' });
+        await well(test, container, 'scripts/setup/install-packages.sh');
+        assert.equal((await well(test, container, 'scripts/setup/install-packages.sh')).output, '');
+        // Where every port is free, and nothing of the network is left.
+        const apart = `${container}-apart`;
+        execFileSync('docker', ['commit', container, apart], { stdio: 'ignore' });
+        remains.push(['image', 'rm', '-f', apart]);
+        startContainer(apart, apart, ['--network', 'none', '-v', checkout]);
+
+        const main = 'apps/monitor/src/main.ts';
+        await well(test, apart, `cp ${main} /tmp/main.ts && echo ')' >>${main}`);
+        const broken = await run(apart, ['scripts/development/start-dev.sh'], {
+          ...DEVELOPER,
+          directory: '/checkout',
+        });
+        test.diagnostic(broken.output);
+        assert.equal(broken.status, 1);
+        assert.match(broken.output, /^builder failed before it had built all apps, so all of it was ended;/m);
+        await well(test, apart, `cp /tmp/main.ts ${main}`);
+
+        const started = await well(
+          test,
+          apart,
+          'START_DEV_WAIT_SECONDS=600 scripts/development/start-dev.sh',
         );
-        docker('exec', walked, 'mkdir', '-p', '/srv/project');
-        execFileSync('docker', ['cp', '-', `${walked}:/srv/project`], { input: packedWorkspace() });
-        if ((await run(walked, ['npm', 'root'])).output.startsWith('10.9.4')) {
-          // What the made-up package of NodeSource lacks.
-          docker(
-            'cp',
-            join(execFileSync('npm', ['root', '-g'], { encoding: 'utf8' }).trim(), 'npm'),
-            `${walked}:/opt/npm`,
-          );
-          await well(
-            walked,
-            'printf \'#!/bin/sh\\nexec node /opt/npm/bin/npm-cli.js "$@"\\n\' >/usr/bin/npm',
-          );
-        }
-        for (const { command, endedBy } of [
-          { command: 'make demo', endedBy: 'development/run-demo.sh' },
-          { command: 'make start', endedBy: 'monitor/dist/main.cjs' },
-        ]) {
-          const began = process.hrtime.bigint();
-          const running = run(walked, command.split(' '));
-          while (!(await run(walked, ['node', '-e', ASK])).output.includes('llm_monitor_build_info'))
-            await pause(500);
-          test.diagnostic(`${command}: a page after ${secondsSince(began)} s`);
-          if (command === 'make demo') {
-            const mock = 'node apps/mock-exporter/dist/main.cjs';
-            const played = await well(
-              walked,
-              `${mock} incidents && ${mock} start hang chat && ${mock} stop hang`,
-            );
-            test.diagnostic(played.output);
-          }
-          await run(walked, ['sh', '-c', INTERRUPT, 'sh', endedBy]);
-          test.diagnostic((await running).output);
-        }
-        for (const script of ['start-dev.sh', 'stop-dev.sh', 'reset-data.sh --yes']) {
-          const { output, seconds } = await well(walked, `scripts/development/${script}`);
-          test.diagnostic(`${script}, ${seconds} s:\n${output}`);
-        }
+        assert.match(started.output, /^ {2}monitor +http:\/\/127\.0\.0\.1:9500\/?$/m);
+        for (const port of [9500, 9501, 9502, 9503])
+          assert.equal((await well(test, apart, ask(`http://127.0.0.1:${port}/-/healthy`))).output, '200\n');
+        const again = await well(test, apart, 'scripts/development/start-dev.sh');
+        assert.match(again.output, /^All of it runs already:$/m);
+
+        await well(test, apart, `echo 'console.log("changed");' >>${main}`);
+        await well(test, apart, "timeout 300 tail -n +1 -F .cache/dev/monitor.log | grep -q -m1 '^changed$'");
+        assert.match(
+          (await well(test, apart, 'cat .cache/dev/monitor.log')).output,
+          /^monitor was built anew\.$/m,
+        );
+
+        const stopped = await well(test, apart, 'scripts/development/stop-dev.sh');
+        assert.equal(stopped.output, 'All of it has ended.\n');
+        assert.doesNotMatch(
+          (await well(test, apart, 'cat /proc/[0-9]*/comm')).output,
+          /^(node|nx|esbuild)$/m,
+        );
+        const reset = await well(test, apart, 'scripts/development/reset-data.sh --yes');
+        assert.match(
+          reset.output,
+          /^This removes for good:\n {2}the folder \.cache\/dev\nThe data is removed\.$/m,
+        );
+        await well(test, apart, 'test ! -e .cache/dev && test -e node_modules');
       });
+
+      it(
+        'shows the page of a simulated host and of its own, without a network',
+        { timeout: 600_000 },
+        async (test) => {
+          const apart = `${container}-apart`;
+          for (const { command, endedBy } of [
+            { command: 'make demo', endedBy: 'development/run-demo.sh' },
+            { command: 'make start', endedBy: 'monitor/dist/main.cjs' },
+          ]) {
+            let hasEnded = false;
+            const running = run(apart, ['sh', '-c', command], { ...DEVELOPER, directory: '/checkout' });
+            void running.then(() => (hasEnded = true));
+            while (
+              !(await run(apart, ['sh', '-c', ask('http://127.0.0.1:9500/-/ready')])).output.startsWith('200')
+            )
+              assert.ok(!hasEnded, (await Promise.race([running, undefined]))?.output);
+            if (command === 'make demo') {
+              const mock = 'node apps/mock-exporter/dist/main.cjs';
+              await well(test, apart, `${mock} incidents && ${mock} start hang chat && ${mock} stop hang`);
+            }
+            await run(apart, ['sh', '-c', INTERRUPT, 'sh', endedBy]);
+            const { status, output, seconds } = await running;
+            test.diagnostic(`${command}: ${status}, ${seconds} s\n${output}`);
+            assert.equal(status, 0, output);
+          }
+        },
+      );
 
       it('installs the toolkit of NVIDIA, and leaves it alone the second time', async (test) => {
         for (const [name, text] of Object.entries(PRETENDED))
@@ -233,6 +258,14 @@ describe('scripts/setup in containers', { skip: noEngine }, () => {
   }
 });
 
+/** Ctrl-C for the processes with a text in their command lines, where there is no pkill. */
+const INTERRUPT = `for folder in /proc/[0-9]*; do
+  if [ "$folder" != "/proc/$$" ] && grep -qsF "$1" "$folder/cmdline"; then kill -INT "\${folder#/proc/}"; fi
+done`;
+
+/** Whom development is done by. */
+const DEVELOPER = { user: '1000:1000' };
+
 /** A driver, and an engine that knows the runtime once it is configured and restarted. */
 const PRETENDED = {
   'nvidia-smi': '#!/bin/sh\necho 580.95.05\n',
@@ -250,17 +283,16 @@ esac
 
 /**
  * @param {string} container @param {string[]} command
- * @param {{ user?: string, env?: Record<string, string> }} [as]
+ * @param {{ user?: string, env?: Record<string, string>, directory?: string }} [as]
  * @returns {Promise<{ status: number | null, output: string, seconds: string }>}
  */
-async function run(container, command, { user = '0', env = {} } = {}) {
-  const { spawn } = await import('node:child_process');
+async function run(container, command, { user = '0', env = {}, directory = '/project' } = {}) {
   const settings = Object.entries({ ...environment, ...env }).flatMap(([name, value]) => [
     '-e',
     `${name}=${value}`,
   ]);
   const start = process.hrtime.bigint();
-  const child = spawn('docker', ['exec', '-u', user, ...settings, container, ...command]);
+  const child = spawn('docker', ['exec', '-u', user, '-w', directory, ...settings, container, ...command]);
   let output = '';
   child.stdout.on('data', (chunk) => (output += String(chunk)));
   child.stderr.on('data', (chunk) => (output += String(chunk)));
@@ -268,25 +300,32 @@ async function run(container, command, { user = '0', env = {} } = {}) {
   return { status, output, seconds: (Number(process.hrtime.bigint() - start) / 1e9).toFixed(1) };
 }
 
-/** The same for a line of shell, which must end well. @param {string} container @param {string} line */
-async function well(container, line) {
-  const ended = await run(container, ['sh', '-c', line]);
-  assert.equal(ended.status, 0, `${line}\n${ended.output}`);
+/**
+ * A line of shell in the checkout, which must end well, and is told with what it said and took.
+ * @param {import('node:test').TestContext} test @param {string} container @param {string} line
+ * @param {{ user?: string }} [as]
+ */
+async function well(test, container, line, as = DEVELOPER) {
+  const ended = await run(container, ['sh', '-c', line], { directory: '/checkout', ...as });
+  test.diagnostic(`${line}: ${ended.status}, ${ended.seconds} s\n${ended.output}`);
+  assert.equal(ended.status, 0, ended.output);
   return ended;
 }
 
-/** @param {...string} args */
-function docker(...args) {
-  return execFileSync('docker', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+/** @param {string} name @param {string} image @param {string[]} options */
+function startContainer(name, image, options) {
+  remains.push(['rm', '-f', name]);
+  const run = ['run', '-d', '--init', '--name', name, ...options, image, 'sleep', 'infinity'];
+  execFileSync('docker', run, { stdio: 'ignore' });
 }
 
-/** @param {bigint} start */
-function secondsSince(start) {
-  return (Number(process.hrtime.bigint() - start) / 1e9).toFixed(1);
+/** A line of shell that prints the status of an answer. @param {string} url */
+function ask(url) {
+  return `node -e "fetch('${url}').then(({ status }) => console.log(status))"`;
 }
 
-/** The files of the workspace that Git knows or would know, as an archive. */
-function packedWorkspace() {
+/** The files that Git knows or would know, as an archive. */
+function workspace() {
   const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: workspaceRoot });
   return execFileSync('tar', ['--null', '--files-from=-', '--create', '--file=-'], {
     cwd: workspaceRoot,
@@ -295,10 +334,20 @@ function packedWorkspace() {
   });
 }
 
-/** The registry that this host uses, for a container without its settings. */
+/** The registry that this host uses and whom it trusts there, for containers without its settings. */
 function npmSettings() {
-  const registry = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
-  return ['-e', `NPM_CONFIG_REGISTRY=${registry}`];
+  const setting = (/** @type {string} */ name) =>
+    execFileSync('npm', ['config', 'get', name], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  const certificates = setting('cafile');
+  return [
+    ...['-e', `npm_config_registry=${setting('registry')}`, '-e', 'HOME=/checkout/.cache/home'],
+    ...(certificates === 'null'
+      ? []
+      : ['-v', `${certificates}:/certificates.pem:ro`, '-e', 'npm_config_cafile=/certificates.pem']),
+  ];
 }
 
 /** @param {string[]} args */
@@ -308,7 +357,7 @@ function answers(args) {
 
 /**
  * Writes the repositories of NodeSource, Docker and NVIDIA as they are laid out, signed with a key of this run.
- * Their nodejs has this very Node.js; the rest says versions.
+ * Their nodejs has this very Node.js with npm from its registry; the rest says versions.
  * @returns the fingerprints to trust
  */
 function makeRepositories() {
@@ -326,11 +375,14 @@ function makeRepositories() {
   const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(String(gpg(['--with-colons', '--list-keys'])))?.[1] ?? '';
   const key = gpg(['--armor', '--export']);
   const architecture = execFileSync('dpkg', ['--print-architecture'], { encoding: 'utf8' }).trim();
-  const says = (/** @type {string} */ text) => `#!/bin/sh\necho '${text}'\n`;
+  mkdirSync(join(folder, 'npm'));
+  execFileSync('npm', ['pack', 'npm@10.9.4'], { cwd: join(folder, 'npm'), stdio: 'ignore' });
+  execFileSync('tar', ['-xf', 'npm-10.9.4.tgz'], { cwd: join(folder, 'npm') });
   const compose = '#!/bin/sh\n[ "$1" = docker-cli-plugin-metadata ] || echo 2.40.3\n';
   const nodejs = debian('nodejs', '22.21.0-1nodesource1', {
     'usr/bin/node': readFileSync(process.execPath),
-    'usr/bin/npm': says('10.9.4'),
+    'usr/bin/npm': '#!/bin/sh\nexec node /usr/lib/node_modules/npm/bin/npm-cli.js "$@"\n',
+    'usr/lib/node_modules/npm': join(folder, 'npm/package'),
   });
   const dockers = [
     debian('docker-ce', '5:28.5.2-1', {}),
@@ -378,7 +430,10 @@ function makeRepositories() {
     serve(join(root, suite, 'InRelease'), gpg(['--clearsign'], release));
   }
 
-  /** @param {string} name @param {string} version @param {Record<string, string | Uint8Array>} files */
+  /**
+   * @param {string} name @param {string} version
+   * @param {Record<string, string | Uint8Array>} files what is in each program, or the path of what is in a folder
+   */
   function debian(name, version, files) {
     const root = join(folder, 'packages', name);
     const fields = `Package: ${name}\nVersion: ${version}\nArchitecture: ${architecture}\nMaintainer: test\nDescription: test\n`;
@@ -386,7 +441,9 @@ function makeRepositories() {
     writeFileSync(join(root, 'DEBIAN/control'), fields);
     for (const [file, content] of Object.entries(files)) {
       mkdirSync(dirname(join(root, file)), { recursive: true });
-      writeFileSync(join(root, file), content, { mode: 0o755 });
+      if (typeof content === 'string' && content.startsWith('/'))
+        cpSync(content, join(root, file), { recursive: true });
+      else writeFileSync(join(root, file), content, { mode: 0o755 });
     }
     const file = join(folder, 'packages', `${name}_${architecture}.deb`);
     execFileSync('dpkg-deb', ['--root-owner-group', '-Znone', '--build', root, file], { stdio: 'ignore' });

@@ -1,45 +1,37 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
-  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
   rmSync,
-  statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test';
-import { setTimeout as pause } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { linkPrograms, pathOf, workspaceRoot } from './programs.mjs';
 
-const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
 const INSTALL = 'scripts/setup/install-dependencies.sh';
 const NVIDIA = 'scripts/setup/setup-nvidia-toolkit.sh';
 const START = 'scripts/development/start-dev.sh';
 const STOP = 'scripts/development/stop-dev.sh';
 const RESET = 'scripts/development/reset-data.sh';
+const PACKAGES = 'scripts/setup/install-packages.sh';
 /** Scripts with options of their own. */
 const WITH_OPTIONS = [INSTALL, NVIDIA, START, STOP, RESET];
-/** Programs of the real host that the scripts use beside those that are faked. */
-const USED =
-  'bash awk cat cut dirname env expr grep head id install mkdir mktemp paste printf readlink rm sed setsid sleep sort stat tail timeout tr wc xargs';
-const DEADLINE_MILLISECONDS = 60_000;
-
-const SCRIPTS = ['scripts', 'compose', 'tools/ci'].flatMap(shellScripts).sort();
+/** Scripts that are run by others, and explain themselves all the same. */
+const WITHOUT_OPTIONS = [PACKAGES, 'scripts/setup/install-test-tools.sh', 'scripts/development/serve-app.sh'];
+const SCRIPTS = ['scripts', 'compose'].flatMap(shellScripts).sort();
 
 /** @type {string} */
 let programs;
 /** @type {string} */
 let folder;
 before(() => {
-  programs = mkdtempSync(join(tmpdir(), 'llm-monitor-programs-'));
-  for (const program of USED.split(' ')) symlinkSync(pathOf(program), join(programs, program));
+  programs = linkPrograms();
 });
 after(() => rmSync(programs, { recursive: true, force: true }));
 beforeEach(() => {
@@ -63,16 +55,6 @@ describe('the shell scripts', () => {
     });
   }
 
-  for (const script of SCRIPTS.filter((script) => isExecutable(script) && script.startsWith('scripts/'))) {
-    it(`say how they are used: ${script}`, () => {
-      const { status, stdout, stderr } = spawnSync(join(workspaceRoot, script), ['--help'], {
-        encoding: 'utf8',
-      });
-      assert.equal(status, 0, stderr);
-      assert.ok(stdout.startsWith(`Usage: ${script}`), stdout);
-    });
-  }
-
   it('pipe nothing from the network into a shell', () => {
     const piped = SCRIPTS.filter((script) =>
       /(curl|wget|download-file)[^\n]*\|\s*(sudo )?(ba)?sh\b/.test(
@@ -82,13 +64,15 @@ describe('the shell scripts', () => {
     assert.deepEqual(piped, []);
   });
 
-  for (const script of WITH_OPTIONS) {
+  for (const script of [...WITH_OPTIONS, ...WITHOUT_OPTIONS]) {
     it(`explain themselves: ${script}`, () => {
       const { status, stdout } = spawnSync(join(workspaceRoot, script), ['--help'], { encoding: 'utf8' });
       assert.equal(status, 0);
-      assert.ok(stdout.startsWith(`Usage: ${script} [OPTION`), stdout);
+      assert.ok(stdout.startsWith(`Usage: ${script}`), stdout);
     });
+  }
 
+  for (const script of WITH_OPTIONS) {
     it(`refuse what they do not know: ${script}`, () => {
       const { status, stderr } = spawnSync(join(workspaceRoot, script), ['--no-such-option'], {
         encoding: 'utf8',
@@ -222,6 +206,14 @@ const PLANS = [
     here: { ...ALL_HERE, docker: '28.5.2 without compose' },
     packages: 'docker-compose-plugin',
   },
+  {
+    what: 'a Docker of a distribution that has no Compose v2',
+    release: DEBIAN_12,
+    apt: APT_DEBIAN_12,
+    here: { ...ALL_HERE, docker: '20.10.24 without compose' },
+    repositories: ['docker'],
+    packages: 'gpg docker-compose-plugin',
+  },
   { what: 'all of it there', release: DEBIAN_12, apt: APT_DEBIAN_12, here: ALL_HERE, packages: '' },
 ];
 
@@ -230,31 +222,31 @@ const INSTALL_FAULTS = [
     what: 'a distribution that is not known',
     release: 'PRETTY_NAME="Fedora Linux 42"\nID=fedora\nVERSION_ID=42\n',
     says: 'Fedora Linux 42 is not known to this script, which knows Debian and Ubuntu.',
-    then: 'less docs/getting-started.md',
+    then: 'less docs/install.md',
   },
   {
     what: 'a distribution that only resembles one',
     release: 'PRETTY_NAME="Linux Mint 22"\nID=linuxmint\nID_LIKE="ubuntu debian"\nVERSION_ID="22"\n',
     says: 'Linux Mint 22 is not known to this script',
-    then: 'less docs/getting-started.md',
+    then: 'less docs/install.md',
   },
   {
     what: 'an Ubuntu that is too old',
     release: UBUNTU.replaceAll('24.04', '22.04'),
     says: 'Ubuntu 22.04.3 LTS is too old: this script was tried with ubuntu 24.04 and newer.',
-    then: 'less docs/getting-started.md',
+    then: 'less docs/install.md',
   },
   {
     what: 'a Debian that is too old',
     release: DEBIAN_12.replaceAll('12', '11'),
     says: 'Debian GNU/Linux 11 (bookworm) is too old: this script was tried with debian 12 and newer.',
-    then: 'less docs/getting-started.md',
+    then: 'less docs/install.md',
   },
   {
     what: 'no distribution at all',
     release: undefined,
     says: 'This is no Linux distribution that says its name',
-    then: 'less docs/getting-started.md',
+    then: 'less docs/install.md',
   },
   {
     what: 'neither root nor sudo',
@@ -353,23 +345,7 @@ const INSTALL_FAULTS = [
 
 describe(INSTALL, () => {
   for (const { what, repositories = [], packages, options = [], ...plan } of PLANS) {
-    it(`says what it would do and does nothing with --dry-run: ${what}`, () => {
-      const { status, stdout, calls, files } = install({ ...plan, options: [...options, '--dry-run'] });
-      assert.equal(status, 0, stdout);
-      assert.equal(/^ {2}\d+\. install (.*)$/m.exec(stdout)?.[1] ?? '', packages);
-      assert.equal([...stdout.matchAll(/add the apt repository/g)].length, repositories.length);
-      assert.match(
-        stdout,
-        packages === '' ? /^Nothing is to be done\.$/m : /^Nothing was done \(--dry-run\)\.$/m,
-      );
-      assert.deepEqual(
-        calls.filter((call) => / (install|update)/.test(call)),
-        [],
-      );
-      assert.deepEqual(files, []);
-    });
-
-    it(`does that with --yes, and finds nothing to do afterwards: ${what}`, () => {
+    it(`says what it will do, does it, and finds nothing to do afterwards: ${what}`, () => {
       const { status, stdout, stderr, calls, files, again } = install({
         ...plan,
         options: [...options, '--yes'],
@@ -381,12 +357,31 @@ describe(INSTALL, () => {
         files.filter((file) => file.endsWith('.sources')),
         repositories.map((name) => `etc/apt/sources.list.d/${name}.sources`),
       );
+      assert.equal(/^ {2}\d+\. install (.*)$/m.exec(stdout)?.[1] ?? '', packages);
+      assert.equal([...stdout.matchAll(/^ {2}\d+\. add the apt repository/gm)].length, repositories.length);
       assert.match(stdout, /^Node\.js [\d.]+, npm [\d.]+, GNU Make/m);
       const second = again();
       assert.equal(second.status, 0, second.stderr);
       assert.match(second.stdout, /^Nothing is to be done\.$/m);
     });
   }
+
+  for (const { what, here, ends } of [
+    { what: 'what is lacking', here: {}, ends: /^Nothing was done \(--dry-run\)\.$/m },
+    { what: 'nothing, where all is there', here: ALL_HERE, ends: /^Nothing is to be done\.$/m },
+  ])
+    it(`says with --dry-run ${what}, and does nothing`, () => {
+      const { status, stdout, calls, files } = install({
+        release: UBUNTU,
+        apt: APT_UBUNTU,
+        here,
+        options: ['--dry-run'],
+      });
+      assert.equal(status, 0, stdout);
+      assert.match(stdout, ends);
+      assert.deepEqual(changes(calls), []);
+      assert.deepEqual(files, []);
+    });
 
   for (const { what, says, then, also = /./, ...fault } of INSTALL_FAULTS) {
     it(`tells of ${what} in one sentence with one command`, () => {
@@ -446,16 +441,22 @@ describe(INSTALL, () => {
     );
   });
 
-  it('fetches package lists of its own where the host has none, and changes nothing by that', () => {
-    const { stdout, calls } = install({
-      release: DEBIAN_13,
-      apt: {},
-      options: ['--dry-run'],
-      fake: { ownLists: 'yes' },
+  for (const { what, here, packages } of [
+    { what: 'none', here: {}, packages: 'make git ' },
+    { what: 'none, and make', here: { make: '4.3', git: '2.43' }, packages: '' },
+  ])
+    it(`fetches package lists of its own where the host has ${what}, and changes nothing by that`, () => {
+      const { stdout, calls, host } = install({
+        release: DEBIAN_13,
+        here,
+        options: ['--dry-run'],
+        fake: { ownLists: 'yes' },
+      });
+      const planned = `install ${packages}nodejs npm docker.io docker-cli docker-buildx docker-compose\n`;
+      assert.ok(stdout.includes(planned), stdout);
+      assert.equal(calls.filter((call) => /Dir::State::Lists=.* update$/.test(call)).length, 1);
+      assert.deepEqual(filesBelow(join(host, 'var')), []);
     });
-    assert.match(stdout, /install make git nodejs npm docker\.io docker-cli docker-buildx docker-compose/);
-    assert.ok(calls.some((call) => /Dir::State::Lists=.* update$/.test(call)));
-  });
 });
 
 /** What the driver and Docker answer, and what the script says. */
@@ -545,6 +546,12 @@ const NVIDIA_FAULTS = [
     then: 'sudo systemctl start docker',
   },
   {
+    what: 'an engine that one may not use, where there is no sudo',
+    fake: { denied: 'yes' },
+    says: 'You may not use Docker on this host.',
+    then: 'su -c scripts/setup/setup-nvidia-toolkit.sh',
+  },
+  {
     what: 'a Docker without root',
     fake: { security: '[name=seccomp,profile=builtin name=rootless]' },
     says: 'This Docker runs without root, where the runtime may not open devices, and CDI does it.',
@@ -553,8 +560,8 @@ const NVIDIA_FAULTS = [
   {
     what: 'CDI with an old engine',
     options: ['--cdi', '--yes'],
-    fake: { version: '27.5.1' },
-    says: 'Compose hands GPUs on by CDI from Docker Engine 28 on, and this is 27.5.1.',
+    fake: { version: '28.1.1' },
+    says: 'Docker hands GPUs on by CDI by itself from Docker Engine 28.2 on, and this is 28.1.1.',
     then: 'scripts/setup/setup-nvidia-toolkit.sh',
   },
   {
@@ -670,6 +677,21 @@ const SETUPS = [
     ends: 'It works: make up GPU=nvidia',
   },
   {
+    what: 'an engine that one may use by sudo alone',
+    here: TOOLKIT_HERE,
+    fake: { denied: 'yes', id: '1000', sudo: 'yes' },
+    done: ['nvidia-ctk runtime', 'systemctl restart'],
+    ends: 'It works: make up GPU=nvidia',
+  },
+  {
+    what: 'a toolkit that writes the CDI specification when it is installed',
+    here: { docker: '28.5.2' },
+    options: ['--cdi'],
+    fake: { refreshes: 'yes' },
+    done: ['apt-get update', 'apt-get install'],
+    ends: 'It works: make up GPU=cdi',
+  },
+  {
     what: 'a driver and Docker alone, with --cdi',
     here: { docker: '28.5.2' },
     options: ['--cdi'],
@@ -711,23 +733,29 @@ describe(NVIDIA, () => {
       const second = again(options.length > 0 ? {} : { runtimes: 'nvidia runc' });
       assert.match(second.stdout, /^All is set up already\.$/m, second.stderr);
     });
+  }
 
-    it(`changes nothing with --dry-run and ${what}`, () => {
-      const { status, stdout, calls } = install({
+  for (const { options, planned } of [
+    {
+      options: [],
+      planned: ['install gpg nvidia-container-toolkit', 'make the runtime known', 'restart Docker'],
+    },
+    { options: ['--cdi'], planned: ['install gpg nvidia-container-toolkit', 'write the CDI specification'] },
+  ])
+    it(`says what it would do and does nothing: --dry-run ${options.join()}`, () => {
+      const { status, stdout, calls, files } = install({
         script: NVIDIA,
         release: UBUNTU,
         apt: APT_UBUNTU,
-        ...setup,
+        here: { docker: '28.5.2' },
         options: [...options, '--dry-run'],
       });
       assert.equal(status, 0);
-      assert.match(
-        stdout,
-        done.length > 0 ? /Nothing was done \(--dry-run\)\.$/m : /^All is set up already\.$/m,
-      );
+      for (const step of planned) assert.match(stdout, new RegExp(`^ {2}\\d\\. ${step}`, 'm'));
+      assert.match(stdout, /^Nothing was done \(--dry-run\)\.$/m);
       assert.deepEqual(changes(calls), []);
+      assert.deepEqual(files, []);
     });
-  }
 
   for (const { what, says, then, ...fault } of NVIDIA_FAULTS) {
     it(`tells of ${what} in one sentence with one command`, () => {
@@ -779,239 +807,6 @@ describe(NVIDIA, () => {
   });
 });
 
-describe(`${START} and ${STOP}`, () => {
-  beforeEach(() => copyScripts());
-  afterEach(() => {
-    run(STOP, [], { STOP_DEV_WAIT_SECONDS: '1' });
-  });
-
-  it('start all apps over the simulated host, say where they are, and end them', () => {
-    const started = run(START);
-    assert.equal(started.status, 0, started.stderr);
-    for (const app of APPS)
-      assert.match(started.stdout, new RegExp(`^ {2}${app} +http://127\\.0\\.0\\.1:1/${app}$`, 'm'));
-    const own = join(folder, '.cache/dev/host');
-    assert.match(logOf('mock-exporter'), new RegExp(`^folder ${own}$`, 'm'));
-    for (const app of ['monitor', 'gpu-exporter']) {
-      assert.match(logOf(app), new RegExp(`^path ${own}/bin:`, 'm'));
-      assert.match(logOf(app), /^backend nvidia-smi$/m);
-    }
-    const processes = [...APPS, 'builder'].map(processOf);
-    assert.deepEqual(processes.map(isAlive), [true, true, true, true, true]);
-    assert.match(run(START).stdout, /^All of it runs already:$/m);
-    assert.match(run(STOP).stdout, /^All of it has ended\.$/m);
-    assert.deepEqual(processes.map(isAlive), [false, false, false, false, false]);
-    for (const app of APPS) assert.match(logOf(app), /told to stop\n/);
-    assert.match(run(STOP).stdout, /^Nothing of it runs\.$/m);
-  });
-
-  it('start an app anew when it was built anew, also when only its reader was', async () => {
-    run(START);
-    const count = () => [...logOf('gpu-exporter').matchAll(/"msg":"listening"/g)].length;
-    writeFileSync(
-      join(folder, 'apps/gpu-exporter/dist/main.cjs'),
-      APP.replace('told to stop', 'told to stop again'),
-    );
-    await until(() => count() === 2);
-    assert.match(logOf('gpu-exporter'), /told to stop\n/);
-    writeFileSync(join(folder, 'apps/gpu-exporter/dist/gpu-reader.cjs'), '');
-    await until(() => count() === 3);
-    assert.match(logOf('gpu-exporter'), /told to stop again\n/);
-  });
-
-  it('leave an app that ended until it is built anew', async () => {
-    run(START);
-    writeFileSync(join(folder, 'apps/monitor/dist/main.cjs'), 'process.exit(7);');
-    await until(() =>
-      logOf('monitor').includes('monitor ended with 7; it is started again after the next build.'),
-    );
-    writeFileSync(join(folder, 'apps/monitor/dist/main.cjs'), APP);
-    await until(() => [...logOf('monitor').matchAll(/"msg":"listening"/g)].length === 2);
-  });
-
-  it('end all of it and say why, where one does not start', () => {
-    writeFileSync(
-      join(folder, 'apps/llm-exporter/dist/main.cjs'),
-      "console.log('port 9502 is taken'); process.exit(2);",
-    );
-    const { status, stderr } = run(START);
-    assert.equal(status, 1);
-    assert.match(stderr, /^port 9502 is taken$/m);
-    assert.match(
-      stderr,
-      /^llm-exporter ended before it listened; the end of its log is above\.\n {2}less \.cache\/dev\/llm-exporter\.log\n$/m,
-    );
-    assert.match(stderr, /^All of it has ended\.$/m);
-  });
-
-  it('say why, where the apps cannot be built', () => {
-    writeFileSync(
-      join(folder, 'node_modules/.bin/nx'),
-      '#!/usr/bin/env bash\necho "no such file: x.ts"; exit 1\n',
-    );
-    const { status, stderr } = run(START);
-    assert.equal(status, 1);
-    assert.match(stderr, /^no such file: x\.ts$/m);
-    assert.match(stderr, /^builder ended before it had built all apps; the end of its log is above\.$/m);
-  });
-
-  it('say so where only a part runs', async () => {
-    run(START);
-    process.kill(processOf('monitor'), 'SIGTERM');
-    await until(() => !isAlive(processOf('monitor')));
-    const { status, stderr } = run(START);
-    assert.equal(status, 1);
-    assert.match(stderr, /^Only a part of it runs \(builder mock-exporter llm-exporter gpu-exporter\)\.$/m);
-  });
-
-  it('end what a killed leader left behind', async () => {
-    run(START);
-    const leader = processOf('monitor');
-    const app = Number(/^process (\d+)$/m.exec(logOf('monitor'))?.[1]);
-    process.kill(leader, 'SIGKILL');
-    await until(() => !isAlive(leader));
-    assert.equal(isAlive(app), true);
-    run(STOP);
-    assert.equal(isAlive(app), false);
-  });
-
-  it('kill what does not end by itself', () => {
-    writeFileSync(join(folder, 'apps/monitor/dist/main.cjs'), APP.replace('process.exit(0)', "''"));
-    run(START);
-    const leader = processOf('monitor');
-    const { stdout } = run(STOP, [], { STOP_DEV_WAIT_SECONDS: '0' });
-    assert.match(stdout, /^Killing what did not end by itself: /m);
-    assert.equal(isAlive(leader), false);
-  });
-
-  it('leave a process alone that merely has the id of one of ours', () => {
-    const stranger = spawn('sleep', ['600'], { detached: true, stdio: 'ignore' });
-    try {
-      mkdirSync(join(folder, '.cache/dev'), { recursive: true });
-      writeFileSync(join(folder, '.cache/dev/monitor.pid'), `${stranger.pid}\n`);
-      assert.match(run(STOP).stdout, /^Nothing of it runs\.$/m);
-      assert.equal(stranger.exitCode, null);
-      assert.equal(isAlive(stranger.pid ?? 0), true);
-    } finally {
-      stranger.kill('SIGKILL');
-    }
-  });
-});
-
-const VOLUMES = 'llm-monitor-prod_prometheus-data';
-const RESETS = [
-  {
-    what: 'the volumes of our projects and the folder of start-dev',
-    docker: { volumes: VOLUMES },
-    development: true,
-    removed: [VOLUMES],
-    said: /^The data is removed\.$/m,
-  },
-  {
-    what: 'no volume that only has our label',
-    docker: { volumes: `${VOLUMES} someone-elses-data` },
-    removed: [VOLUMES],
-    said: /^The data is removed\.$/m,
-  },
-  {
-    what: 'the volumes of a stack of another name',
-    docker: { volumes: 'gpus-prod_grafana-data' },
-    env: { STACK_NAME: 'gpus' },
-    removed: ['gpus-prod_grafana-data'],
-    said: /^The data is removed\.$/m,
-  },
-  {
-    what: 'the volumes of the name in .env',
-    docker: { volumes: 'gpus-prod_grafana-data' },
-    settings: 'STACK_NAME="gpus"\n',
-    removed: ['gpus-prod_grafana-data'],
-    said: /^The data is removed\.$/m,
-  },
-  {
-    what: 'nothing where there is nothing',
-    docker: {},
-    removed: [],
-    said: /^There is no data to remove\.$/m,
-  },
-  {
-    what: 'the folder where there is no Docker',
-    docker: null,
-    development: true,
-    removed: [],
-    said: /^Docker is not installed, so there is no data of the stack\.$/m,
-  },
-  {
-    what: 'the folder where the engine does not answer',
-    docker: { infoError: 'Cannot connect' },
-    development: true,
-    removed: [],
-    said: /^Docker's engine does not answer, so the data of the stack stays/m,
-  },
-];
-
-describe(RESET, () => {
-  beforeEach(() => copyScripts());
-
-  for (const { what, docker, removed, said, env = {}, development = false, settings } of RESETS) {
-    it(`removes ${what}`, () => {
-      if (development) mkdirSync(join(folder, '.cache/dev/host'), { recursive: true });
-      if (settings !== undefined) writeFileSync(join(folder, '.env'), settings);
-      writeFileSync(join(folder, '.cache/kept'), '');
-      const { status, stdout, stderr, calls } = reset(['--yes'], docker, env);
-      assert.equal(status, 0, stderr);
-      assert.match(stdout, said);
-      const expected = removed.length > 0 ? [`docker volume rm ${removed.join(' ')}`] : [];
-      assert.deepEqual(
-        calls.filter((call) => / rm /.test(call)),
-        expected,
-      );
-      assert.equal(existsSync(join(folder, '.cache/dev')), false);
-      assert.equal(existsSync(join(folder, '.cache/kept')), true);
-    });
-  }
-
-  it('removes nothing where nobody can be asked', () => {
-    mkdirSync(join(folder, '.cache/dev'), { recursive: true });
-    const { status, stdout, stderr, calls } = reset([], { volumes: VOLUMES });
-    assert.equal(status, 1);
-    assert.match(stdout, new RegExp(`^ {2}the volume ${VOLUMES}\n {2}the folder \\.cache/dev$`, 'm'));
-    assert.match(
-      stderr,
-      /^Nobody is here to be asked, so nothing was removed\.\n {2}scripts\/development\/reset-data\.sh --yes$/m,
-    );
-    assert.deepEqual(
-      calls.filter((call) => / (rm|down)/.test(call)),
-      [],
-    );
-    assert.equal(existsSync(join(folder, '.cache/dev')), true);
-  });
-
-  for (const { answer, gone } of [
-    { answer: 'y', gone: true },
-    { answer: '', gone: false },
-    { answer: 'no', gone: false },
-  ]) {
-    it(`asks, and takes ${JSON.stringify(answer)} for ${gone ? 'yes' : 'no'}`, (test) => {
-      if (pathOf('script', true) === '') return test.skip('no script: no terminal can be made');
-      mkdirSync(join(folder, '.cache/dev'), { recursive: true });
-      const { stdout } = spawnSync(pathOf('script'), ['-qec', RESET, '/dev/null'], {
-        cwd: folder,
-        input: `${answer}\n`,
-        encoding: 'utf8',
-        env: { PATH: programs, SHELL: pathOf('bash') },
-      });
-      assert.match(stdout, /Remove it\? \[y\/N\]/);
-      assert.equal(existsSync(join(folder, '.cache/dev')), !gone);
-    });
-  }
-
-  it('refuses a name that would reach for the volumes of others', () => {
-    const { status, stderr } = reset(['--yes'], { volumes: VOLUMES }, { STACK_NAME: '.*' });
-    assert.equal(status, 1);
-    assert.match(stderr, /^STACK_NAME=\.\* cannot be the name of a stack, so nothing was removed\.$/m);
-  });
-});
-
 /** What of the calls changes something, without its arguments. @param {string[]} calls */
 function changes(calls) {
   return calls
@@ -1045,6 +840,7 @@ function install({ script = INSTALL, release, apt = {}, here = {}, options = [],
   writeFileSync(join(host, 'etc/ssl/certs/ca-certificates.crt'), '');
   if (release !== undefined) writeFileSync(join(host, 'etc/os-release'), release);
   for (const [name, version] of Object.entries(apt)) writeFileSync(join(folder, 'apt', name), version);
+  if (Object.keys(apt).length > 0) files = { ...files, 'var/lib/apt/lists/main_Packages.lz4': '' };
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(dirname(join(host, file)), { recursive: true });
     writeFileSync(join(host, file), text);
@@ -1092,7 +888,7 @@ give() { cp_fake "$1"; printf '%s' "$2" >"$FAKE_folder/version-$1"; }
 cp_fake() { install -m 755 "$FAKE_folder/fake" "$FAKE_folder/bin/$1"; }
 case $name in
   id) if [[ $* == -un ]]; then echo somebody; else echo "$FAKE_id"; fi ;;
-  sudo) exec "$@" ;;
+  sudo) FAKE_denied='' exec "$@" ;;
   dpkg) echo amd64 ;;
   make) echo "GNU Make $(version)" ;;
   node | npm) version; echo ;;
@@ -1107,6 +903,8 @@ case $name in
         *) echo '  Candidate: 5:26.1.5' ;;
       esac
     elif [[ -e $folder/$package ]]; then echo "  Candidate: $(cat "$folder/$package")"
+    # Without lists, what is installed is its own candidate.
+    elif [[ -e $FAKE_folder/version-$package ]]; then echo "  Candidate: $(cat "$FAKE_folder/version-$package")"
     else echo '  Candidate: (none)'; fi ;;
   apt-helper)
     if [[ -n \${FAKE_keyError:-} ]]; then refuse "$FAKE_keyError"; fi
@@ -1140,7 +938,12 @@ case $name in
               fi ;;
             docker-compose* | docker-buildx*) echo '28.5.2' >"$FAKE_folder/version-docker" ;;
             docker.io | docker-ce) give docker '28.5.2 without compose' ;;
-            nvidia-container-toolkit) give nvidia-ctk 1.18.0 ;;
+            nvidia-container-toolkit)
+              give nvidia-ctk 1.18.0
+              if [[ -n \${FAKE_refreshes:-} ]]; then
+                mkdir -p "$SETUP_HOST_ROOT/var/run/cdi"
+                printf 'kind: nvidia.com/gpu\\nlibnvidia-ml.so.580.95.05\\n' >"$SETUP_HOST_ROOT/var/run/cdi/nvidia.yaml"
+              fi ;;
           esac
         done ;;
     esac ;;
@@ -1163,114 +966,15 @@ case $name in
       'info --format {{range'*) echo "\${FAKE_runtimes:-runc}" ;;
       version*)
         if [[ -n \${FAKE_infoError:-} ]]; then refuse "$FAKE_infoError"; fi
+        if [[ -n \${FAKE_denied:-} ]]; then refuse 'permission denied while trying to connect'; fi
         echo "\${FAKE_version:-28.5.2}" ;;
       run*)
         if [[ -n \${FAKE_runError:-} ]]; then refuse "$FAKE_runError" 125; fi
         echo "\${FAKE_seen:-GPU 0: NVIDIA L4 (UUID: GPU-0)
 GPU 1: NVIDIA L4 (UUID: GPU-1)}" ;;
-      'volume ls'*)
-        for volume in \${FAKE_volumes:-}; do
-          if [[ $* == *"project=\${volume%%_*}" || $volume == someone* ]]; then echo "$volume"; fi
-        done ;;
     esac ;;
 esac
 `;
-
-const APPS = ['mock-exporter', 'llm-exporter', 'gpu-exporter', 'monitor'];
-
-/** An app that does nothing but say what it was given. */
-const APP = `
-const app = __dirname.split('/').at(-2);
-console.log('process ' + process.pid);
-console.log('path ' + process.env.PATH);
-console.log('folder ' + process.env.MOCK_EXPORTER_HOST_FOLDER);
-console.log('backend ' + (process.env.MONITOR_GPU_BACKEND ?? process.env.GPU_EXPORTER_BACKEND));
-process.on('SIGTERM', () => { console.log('told to stop'); process.exit(0); });
-setInterval(() => undefined, 1000);
-console.log(JSON.stringify({ level: 'info', url: 'http://127.0.0.1:1/' + app, msg: 'listening' }));
-`;
-
-/** A copy of the scripts, with apps and a builder that only pretend. */
-function copyScripts() {
-  cpSync(join(workspaceRoot, 'scripts'), join(folder, 'scripts'), { recursive: true });
-  cpSync(join(workspaceRoot, 'package.json'), join(folder, 'package.json'));
-  mkdirSync(join(folder, '.cache'));
-  mkdirSync(join(folder, 'node_modules/.bin'), { recursive: true });
-  writeFileSync(
-    join(folder, 'node_modules/.bin/nx'),
-    '#!/usr/bin/env bash\nfor app in 1 2 3 4; do echo "$app: build succeeded"; done\nexec sleep 600\n',
-    { mode: 0o755 },
-  );
-  // Newer than the list of packages, so that none is installed.
-  writeFileSync(join(folder, 'package-lock.json'), '{}');
-  spawnSync('touch', ['-d', '2020-01-01', join(folder, 'package-lock.json')]);
-  writeFileSync(join(folder, 'node_modules/.package-lock.json'), '{}');
-  for (const app of APPS) {
-    mkdirSync(join(folder, 'apps', app, 'dist'), { recursive: true });
-    writeFileSync(join(folder, 'apps', app, 'dist/main.cjs'), APP);
-  }
-}
-
-/** @param {string} script @param {string[]} [args] @param {Record<string, string>} [env] */
-function run(script, args = [], env = {}) {
-  return spawnSync(join(folder, script), args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], HOME: folder, ...env },
-  });
-}
-
-/** @param {string[]} args @param {Record<string, string> | null} docker @param {Record<string, string>} [env] */
-function reset(args, docker, env = {}) {
-  const bin = join(folder, 'bin');
-  mkdirSync(bin);
-  if (docker !== null) writeFileSync(join(bin, 'docker'), FAKE, { mode: 0o755 });
-  const { status, stdout, stderr } = spawnSync(join(folder, RESET), args, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: {
-      PATH: `${bin}:${programs}`,
-      FAKE_folder: folder,
-      ...Object.fromEntries(Object.entries(docker ?? {}).map(([name, value]) => [`FAKE_${name}`, value])),
-      ...env,
-    },
-  });
-  const calls = join(folder, 'calls');
-  return {
-    status,
-    stdout,
-    stderr,
-    calls: existsSync(calls) ? readFileSync(calls, 'utf8').trim().split('\n') : [],
-  };
-}
-
-/** @param {string} name */
-function processOf(name) {
-  return Number(readFileSync(join(folder, `.cache/dev/${name}.pid`), 'utf8'));
-}
-
-/** @param {string} name */
-function logOf(name) {
-  return readFileSync(join(folder, `.cache/dev/${name}.log`), 'utf8');
-}
-
-/** Whether a process runs; one that has ended and was not fetched by its parent does not. @param {number} id */
-function isAlive(id) {
-  try {
-    return !/\) Z /.test(readFileSync(`/proc/${id}/stat`, 'utf8'));
-  } catch {
-    return false;
-  }
-}
-
-/** @param {() => boolean} condition */
-async function until(condition) {
-  const end = Date.now() + DEADLINE_MILLISECONDS;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`not so within ${DEADLINE_MILLISECONDS / 1000} s: ${condition}`);
-    await pause(20);
-  }
-}
 
 /** @param {string} below @returns {string[]} */
 function filesBelow(below) {
@@ -1286,17 +990,4 @@ function shellScripts(below) {
   return /** @type {string[]} */ (readdirSync(join(workspaceRoot, below), { recursive: true }))
     .filter((name) => name.endsWith('.sh'))
     .map((name) => join(below, name));
-}
-
-/** @param {string} program @param {boolean} [optional] whether it may be absent, which gives '' */
-function pathOf(program, optional = false) {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), join(workspaceRoot, '.cache/tools')];
-  const found = folders.map((path) => join(path, program)).find((path) => existsSync(path));
-  assert.ok(found !== undefined || optional, `${program} is not on PATH`);
-  return found ?? '';
-}
-
-/** @param {string} script */
-function isExecutable(script) {
-  return (statSync(join(workspaceRoot, script)).mode & 0o100) !== 0;
 }
