@@ -164,7 +164,7 @@ describe('the scripts in containers', { skip: noEngine, concurrency: 2 }, () => 
         startContainer(apart, apart, ['--network', 'none', '-v', checkout]);
 
         const main = 'apps/monitor/src/main.ts';
-        await well(test, apart, `cp ${main} /tmp/main.ts && echo ')' >>${main}`);
+        await well(test, apart, `cp ${main} /checkout/.cache/main.ts && echo ')' >>${main}`);
         const broken = await run(apart, ['scripts/development/start-dev.sh'], {
           ...DEVELOPER,
           directory: '/checkout',
@@ -172,7 +172,7 @@ describe('the scripts in containers', { skip: noEngine, concurrency: 2 }, () => 
         test.diagnostic(broken.output);
         assert.equal(broken.status, 1);
         assert.match(broken.output, /^builder failed before it had built all apps, so all of it was ended;/m);
-        await well(test, apart, `cp /tmp/main.ts ${main}`);
+        await well(test, apart, `cp /checkout/.cache/main.ts ${main}`);
 
         const started = await well(
           test,
