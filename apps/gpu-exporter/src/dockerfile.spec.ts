@@ -22,7 +22,7 @@ describe('the image', () => {
   it('needs no syntax image, is no Alpine, runs as node, and starts without a shell', () => {
     expect(read('Dockerfile')).not.toMatch(/^#\s*syntax=|alpine/im);
     expect(instructions).toContain('USER node');
-    expect(instructions.at(-1)).toBe('ENTRYPOINT ["node", "main.cjs"]');
+    expect(instructions).toContain('ENTRYPOINT ["node", "main.cjs"]');
     const user = instructions.indexOf('USER node');
     expect(instructions.slice(user).filter((line) => /^(RUN|COPY|USER (?!node))/.test(line))).toEqual([]);
   });

@@ -31,11 +31,25 @@ export type ControlCommand =
 
 interface IncidentsView {
   readonly incidents: readonly { readonly name: string; readonly title: string; readonly target: string }[];
+  readonly targets: Readonly<Record<'engine' | 'gpu' | 'traffic', readonly Target[]>>;
   readonly active: readonly { readonly id: number; readonly incident: string; readonly target: string }[];
 }
 
-/** Runs a command against the control API of a mock. Failures are told in what it printed. */
-export async function runControl(address: ControlAddress, command: ControlCommand): Promise<ClientResult> {
+interface Target {
+  readonly name: string;
+  readonly kind?: string;
+  readonly url?: string;
+}
+
+/**
+ * Runs a command against the control API of a mock. Failures are told in what it printed.
+ * @param program how a user calls this program, such as `node main.cjs`
+ */
+export async function runControl(
+  address: ControlAddress,
+  command: ControlCommand,
+  program = 'mock-exporter',
+): Promise<ClientResult> {
   try {
     if (command.command === 'incidents')
       return done(listed(await ask<IncidentsView>(address, 'GET', '/api/incidents')));
@@ -47,7 +61,7 @@ export async function runControl(address: ControlAddress, command: ControlComman
     const { incident, target, forSeconds } = command;
     const wanted = JSON.stringify({ incident, target, for_seconds: forSeconds });
     const started = await ask<{ readonly target: string }>(address, 'POST', '/api/incidents', wanted);
-    return done(`${incident} goes on on ${started.target}; stop it with: mock-exporter stop ${incident}\n`);
+    return done(`${incident} goes on on ${started.target}; stop it with: ${program} stop ${incident}\n`);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     return { stdout: '', stderr: `${why}\n`, exitCode: 1 };
@@ -58,11 +72,20 @@ function done(stdout: string): ClientResult {
   return { stdout, stderr: '', exitCode: 0 };
 }
 
-function listed({ incidents, active }: IncidentsView): string {
+function listed({ incidents, targets, active }: IncidentsView): string {
   const widest = Math.max(...incidents.map(({ name }) => name.length));
   const lines = incidents.map(({ name, title, target }) => `${name.padEnd(widest)}  ${title} (${target})`);
   const going = active.map(({ incident, target }) => `${incident} on ${target}`);
-  return `${lines.join('\n')}\n\ngoing on: ${going.length === 0 ? 'nothing' : going.join(', ')}\n`;
+  const things = Object.entries(targets).map(
+    ([target, all]) => `${target}: ${all.map(targetText).join(', ')}`,
+  );
+  return `${[...lines, '', ...things].join('\n')}\n\ngoing on: ${going.length === 0 ? 'nothing' : going.join(', ')}\n`;
+}
+
+/** `chat (vllm, http://127.0.0.1:8000)` */
+function targetText({ name, kind, url }: Target): string {
+  const more = [kind, url].filter((part) => part !== undefined);
+  return more.length === 0 ? name : `${name} (${more.join(', ')})`;
 }
 
 async function ask<Answer>(

@@ -22,6 +22,8 @@ traffic:
   - { name: robots, engine: chat, arrivals: { poisson: { rate: 2 } }, prompt: chat, output: chat }
 `;
 
+const ENGINES = [{ name: 'chat', kind: 'vllm', url: 'http://127.0.0.1:8000' }];
+
 let world: SimulatedWorld;
 let pacer: Pacer;
 let server: Server | undefined;
@@ -61,7 +63,7 @@ async function listen(
     maxConcurrentRequests: 8,
     requestTimeoutSeconds: 30,
     metrics: () => Promise.resolve({ contentType: 'text/plain', body: '' }),
-    routes: (router) => controlRoutes(router, { world, pacer, isGuarded }),
+    routes: (router) => controlRoutes(router, { world, pacer, engines: () => ENGINES, isGuarded }),
   });
   const listening = createServer(app.handler);
   if (from !== undefined) {

@@ -17,15 +17,24 @@ const MAX_BODY_BYTES = 64 * 1024;
 const MAX_ADVANCE_SECONDS = 60;
 const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 
+/** A simulated engine, and where it listens. */
+export interface MockEngine {
+  readonly name: string;
+  readonly kind: string;
+  readonly url: string | undefined;
+}
+
 export interface ControlParts {
   readonly world: SimulatedWorld;
   readonly pacer: Pacer;
+  /** The engines with their addresses, once they listen. */
+  readonly engines: () => readonly MockEngine[];
   /** Whether clients had to show who they are; those of this machine need not. */
   readonly isGuarded: boolean;
 }
 
 /** The control API: what can happen in the world, what goes on, and to start and stop it. */
-export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: ControlParts): void {
+export function controlRoutes(router: HttpRouter, { world, pacer, engines, isGuarded }: ControlParts): void {
   const guard = (ctx: HttpContext): void => {
     if (isGuarded || LOOPBACK.test(ctx.req.socket.remoteAddress ?? '')) return;
     throw new RequestError(
@@ -42,6 +51,11 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
         const { title, effect, target, needs, parameters, signs } = incidentOf(name);
         return { name, title, effect, target, needs, parameters, signs };
       }),
+      targets: {
+        engine: engines(),
+        gpu: world.scene.gpus.map(({ board }, index) => ({ name: String(index), kind: board })),
+        traffic: world.scene.traffic.map(({ name }) => ({ name })),
+      },
       active: world.incidents.active.map(activeView),
     };
   });
@@ -86,7 +100,11 @@ export function controlRoutes(router: HttpRouter, { world, pacer, isGuarded }: C
     const stopped = isIncidentName(which)
       ? world.incidents.stopAll(which)
       : Number(world.incidents.stop(Number(which)) !== undefined);
-    if (stopped === 0) throw new RequestError(404, `No incident ${JSON.stringify(which)} goes on.`);
+    if (stopped === 0) {
+      const names = [...new Set(world.incidents.active.map(({ incident }) => incident.name))];
+      const there = names.length === 0 ? 'nothing does' : `these do: ${names.join(', ')}`;
+      throw new RequestError(404, `No incident ${JSON.stringify(which)} goes on; ${there}.`);
+    }
     ctx.body = { stopped };
   });
 

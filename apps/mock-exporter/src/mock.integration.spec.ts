@@ -130,18 +130,23 @@ describe('an incident', () => {
         target: 'vllm',
         forSeconds: undefined,
       },
+      'node main.cjs',
     );
     expect(started).toEqual({
-      stdout: 'hang goes on on engine vllm; stop it with: mock-exporter stop hang\n',
+      stdout: 'hang goes on on engine vllm; stop it with: node main.cjs stop hang\n',
       stderr: '',
       exitCode: 0,
     });
     expect(await sample(/^sim_incident_active\{incident="hang"/)).toBe(1);
     expect(await sample(/^sim_engine_serving\{engine="vllm"/)).toBe(0);
     expect((await fetch(`${mock.urlOf('vllm')}/health`)).status).toBe(200);
-    expect((await runControl({ url }, { command: 'incidents' })).stdout).toContain(
-      'going on: hang on engine vllm',
-    );
+    const { stdout } = await runControl({ url }, { command: 'incidents' });
+    expect(stdout).toContain('going on: hang on engine vllm');
+    expect(stdout).toContain(`vllm (vllm, ${mock.urlOf('vllm')})`);
+    expect(stdout).toMatch(/^gpu: 0 \(\S+\)/m);
+    expect(stdout).toMatch(/^traffic: \w/m);
+    const other = await runControl({ url }, { command: 'stop', incident: 'hangs' });
+    expect(other.stderr).toBe('No incident "hangs" goes on; these do: hang.\n');
     expect((await runControl({ url }, { command: 'stop', incident: 'hang' })).exitCode).toBe(0);
     expect(await sample(/^sim_engine_serving\{engine="vllm"/)).toBe(1);
   });

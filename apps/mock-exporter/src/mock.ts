@@ -12,7 +12,7 @@ import {
 } from '@llm-monitor/simulation';
 import type { Logger } from 'pino';
 
-import { controlRoutes } from './control-routes.ts';
+import { controlRoutes, type ControlParts, type MockEngine } from './control-routes.ts';
 import { EngineServer } from './engine-server.ts';
 import { HostFolder } from './host-folder.ts';
 import { Pacer } from './pacer.ts';
@@ -87,7 +87,9 @@ export async function startMock({ settings, scenario, smiScript, log }: MockPart
         })),
       );
     }
-    const listening = await listen(createApp({ settings, world, pacer, log }), {
+    const engines = (): MockEngine[] =>
+      scenario.engines.map(({ name, kind }, index) => ({ name, kind, url: servers[index]?.url }));
+    const listening = await listen(createApp({ settings, world, pacer, engines, log }), {
       host: settings.host,
       port: settings.port,
       ...tlsOf(settings),
@@ -99,7 +101,7 @@ export async function startMock({ settings, scenario, smiScript, log }: MockPart
     return {
       listening,
       world,
-      engines: scenario.engines.map(({ name, kind }, index) => ({ name, kind, url: servers[index]?.url })),
+      engines: engines(),
       stop: async (graceSeconds) => {
         pacer.stop();
         await listening.stop(graceSeconds);
@@ -116,8 +118,9 @@ function createApp({
   settings,
   world,
   pacer,
+  engines,
   log,
-}: Pick<MockParts, 'settings' | 'log'> & { readonly world: SimulatedWorld; readonly pacer: Pacer }) {
+}: Pick<MockParts, 'settings' | 'log'> & Pick<ControlParts, 'world' | 'pacer' | 'engines'>) {
   const selfMetrics = createSelfMetrics({ app: 'mock-exporter', version: VERSION });
   const auth = authOf(settings);
   return createHttpApp({
@@ -138,7 +141,8 @@ function createApp({
       const body = await renderWith(truthFamilies(world), selfMetrics, format);
       return { contentType: contentTypes[format], body };
     },
-    routes: (router) => controlRoutes(router, { world, pacer, isGuarded: Object.keys(auth).length > 0 }),
+    routes: (router) =>
+      controlRoutes(router, { world, pacer, engines, isGuarded: Object.keys(auth).length > 0 }),
   });
 }
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 
 import { runCommandLine } from '@llm-monitor/config';
 import {
@@ -42,7 +42,7 @@ export async function serve(): Promise<void> {
   const { values } = run;
   const control = async (command: ControlCommand): Promise<void> => {
     try {
-      tell(await runControl(controlAddress(values, readFile), command));
+      tell(await runControl(controlAddress(values, readFile), command, calledAs(process.argv[1] ?? '')));
     } catch (error) {
       if (!isSettingsFailure(error)) throw error;
       tell({ stdout: '', stderr: `${error.message}\n`, exitCode: 1 });
@@ -72,6 +72,12 @@ export async function serve(): Promise<void> {
     log.fatal(error.message);
     process.exitCode = 1;
   }
+}
+
+/** How this program was called, for messages that name a command. @param script of this process */
+function calledAs(script: string): string {
+  const path = relative(process.cwd(), script);
+  return `node ${path.startsWith('..') ? script : path}`;
 }
 
 function tell({ stdout, stderr, exitCode }: ClientResult): void {
