@@ -18,12 +18,14 @@ scripts/development/stop-dev.sh ends them.
   --help  print this
 
 Settings of the apps are taken from the environment: MONITOR_PORT, MOCK_EXPORTER_SCENARIO and so on (docs/settings.md).
-START_DEV_WAIT_SECONDS is how long all of them may take (default 120).
+START_DEV_WAIT_SECONDS is how long all of them may take (default 300).
 TEXT
 }
 
 # shellcheck source=scripts/development/development-processes.sh
 source scripts/development/development-processes.sh
+
+wait_seconds=${START_DEV_WAIT_SECONDS:-300}
 
 # start NAME COMMAND...: in the background, in a process group of its own, with a log.
 start() {
@@ -55,8 +57,8 @@ wait_for() {
     if ! kill -0 "$(leader "$name")" 2>/dev/null ||
       grep -qE '^[a-z-]+ ended with |build finished with errors' "$folder/$name.log"; then
       give_up "$name" "$name failed before it $what"
-    elif ((SECONDS >= ${START_DEV_WAIT_SECONDS:-120})); then
-      give_up "$name" "$name took more than ${START_DEV_WAIT_SECONDS:-120} s until it $what"
+    elif ((SECONDS >= wait_seconds)); then
+      give_up "$name" "$name took more than $wait_seconds s until it $what"
     fi
     sleep 0.1
   done

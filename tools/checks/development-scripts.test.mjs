@@ -158,6 +158,17 @@ describe(`${START} and ${STOP}`, { concurrency: 6 }, () => {
     assert.deepEqual(processesOf(), []);
   });
 
+  it('give up after the time they are given', async (test) => {
+    const { run, processesOf } = development(test, 'echo "still at it"; exec sleep 600');
+    const { status, stderr } = await run(START, { START_DEV_WAIT_SECONDS: '1' });
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /^still at it\nbuilder took more than 1 s until it had built all apps, so all of it/m,
+    );
+    assert.deepEqual(processesOf(), []);
+  });
+
   it('say so where only a part runs', async (test) => {
     const { run, processOf } = development(test);
     await run(START);

@@ -168,6 +168,7 @@ describe('the scripts in containers', { skip: noEngine, concurrency: 2 }, () => 
         const broken = await run(apart, ['scripts/development/start-dev.sh'], {
           ...DEVELOPER,
           directory: '/checkout',
+          env: { START_DEV_WAIT_SECONDS: '600' },
         });
         test.diagnostic(broken.output);
         assert.equal(broken.status, 1);
