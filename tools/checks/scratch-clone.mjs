@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
@@ -93,6 +93,8 @@ function environment() {
   const own = Object.entries(process.env).filter(([name]) => !/^(GIT_|NX_|LEFTHOOK)/.test(name));
   return {
     ...Object.fromEntries(own),
+    // The programs that install-test-tools.sh unpacked, which a clone has not.
+    PATH: [process.env['PATH'], join(workspaceRoot, '.cache/tools')].join(delimiter),
     NX_DAEMON: 'false',
     GIT_CONFIG_GLOBAL: '/dev/null',
     GIT_CONFIG_SYSTEM: '/dev/null',
