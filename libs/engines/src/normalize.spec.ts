@@ -138,6 +138,8 @@ describe('why a core metric is not there', () => {
     ],
     ['a key is asked for', { known: true, errors: ['unauthorized'] }, 'unauthorized'],
     ['the engine loads', { status: 503, errors: ['http_error'] }, 'not_ready'],
+    ['the engine loads, and prints what it has so far', { metrics: 'running 0\n', status: 503 }, 'not_ready'],
+    ['the engine is ready, and prints no more', { metrics: 'running 0\n', status: 200 }, 'not_in_answer'],
     ['the answer was broken', { known: true, errors: ['not_an_exposition'] }, 'not_in_answer'],
     [
       'the adapter knows better',
@@ -183,6 +185,12 @@ describe('what is missing', () => {
     expect(reading.missing).toEqual(expected);
     const count = given.metrics === undefined ? [] : [`{} ${expected.length}`];
     expect(samples(reading, 'llm_source_metrics_missing')).toEqual(count);
+  });
+
+  it('is not known of an engine that loads', () => {
+    const reading = read({ metrics, status: 503 });
+    expect(reading.missing).toEqual([]);
+    expect(samples(reading, 'llm_source_metrics_missing')).toEqual([]);
   });
 });
 

@@ -40,14 +40,16 @@ export function normalize(adapter: EngineAdapter, identity: Identity, answered: 
   for (const { metrics } of applied) for (const points of metrics) builder.addPoints(points);
   for (const observation of facts.observations ?? []) builder.addObservation(observation);
   for (const model of facts.models ?? []) addModel(builder, model);
-  const missing = up ? missingNames(applied, facts.version, answers.expositions.length) : [];
+  // An engine that loads prints what it has so far: what it will not have is not known yet.
+  const isSettled = up && !NOT_READY.has(state);
+  const missing = isSettled ? missingNames(applied, facts.version, answers.expositions.length) : [];
   const issues = issuesOf(answers, applied);
   addServerFamilies(builder, { up, state, facts, detectedBy: answered.detectedBy });
   if (up) {
     for (const [metric, reason] of unavailable(adapter, { facts, state }, builder, answered)) {
       builder.addScalar('llm_metric_unavailable_info', { metric, reason }, 1, 'derived');
     }
-    if (answers.expositions.length > 0) {
+    if (isSettled && answers.expositions.length > 0) {
       builder.addScalar('llm_source_metrics_missing', {}, missing.length, 'derived');
     }
     for (const { kind, count } of issues)
@@ -151,7 +153,9 @@ function unavailable(
     const told = facts.unavailable?.[metric];
     if (told !== undefined) return [metric, told];
     if (adapter.lacks.includes(metric)) return [metric, 'engine_lacks'];
-    if (answers.expositions.length > 0) return [metric, 'not_in_answer'];
+    if (answers.expositions.length > 0) {
+      return [metric, NOT_READY.has(state) ? 'not_ready' : 'not_in_answer'];
+    }
     if (isUnauthorized(adapter, answered)) return [metric, 'unauthorized'];
     if (NOT_READY.has(state)) return [metric, 'not_ready'];
     const refused = errors.some(({ reason }) => reason === 'disabled' || reason === 'not_found');
