@@ -204,6 +204,19 @@ describe('a GPU that is lost', () => {
     expect(world.gpu(0).isLost()).toBe(false);
   });
 
+  it('is used again, when it is back, by an engine that went on without it', () => {
+    const world = demo();
+    const isOnGpu = (): boolean => engine(world, 'desk').loaded.some(({ gpuBytes }) => gpuBytes > 0);
+    expect(isOnGpu()).toBe(true);
+    const lost = world.incidents.start(planned(world, 'xid_79', '3'));
+    world.runUntil(world.now + 60);
+    expect(engine(world, 'desk').loaded).not.toEqual([]);
+    expect(isOnGpu()).toBe(false);
+    world.incidents.stop(lost?.id ?? 0);
+    world.runUntil(world.now + 60);
+    expect(isOnGpu()).toBe(true);
+  });
+
   it('keeps an engine down that is on another one too, until both are back', () => {
     const world = worldOf(`
 seed: shared

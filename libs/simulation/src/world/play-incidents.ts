@@ -127,9 +127,9 @@ function bringBack(stage: IncidentStage, index: number): void {
   }
   gpu.restore();
   for (const engine of stage.engines) {
-    const isDown = engine.now.state().condition === 'down';
     const areAllThere = engine.gpus.every((each) => !stage.gpu(each).isLost());
-    if (isDown && areAllThere && engine.gpus.includes(index)) engine.now.start();
+    // One that went on without the GPU would never look for it again while its models are in use.
+    if (areAllThere && engine.gpus.includes(index)) engine.now.restart();
   }
 }
 
