@@ -181,6 +181,7 @@ async function serveFolder(
   });
   let wasTold = false;
   const timer = setInterval(() => {
+    socket.retry();
     try {
       const { host, processes } = look();
       folder.write(host, processes);

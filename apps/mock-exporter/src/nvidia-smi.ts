@@ -10,6 +10,8 @@ import { readAnswer, SMI_SOCKET } from './smi-protocol.ts';
  * is a program of its own because those who run nvidia-smi, run a program.
  */
 async function main(): Promise<void> {
+  // What waits for a driver is in an uninterruptible sleep: an answer ends it, or the end of the mock.
+  process.on('SIGTERM', () => undefined);
   const path = join(dirname(process.argv[1] ?? '.'), SMI_SOCKET);
   const socket = connect({ path, allowHalfOpen: true });
   socket.end(`${JSON.stringify(process.argv.slice(2))}\n`);

@@ -72,6 +72,22 @@ describe('serveSmi', () => {
     expect(await ask('[]\n')).toEqual(ANSWER);
   });
 
+  it('keeps a run that hangs waiting, until there is an answer', async () => {
+    const answers: ProgramAnswer[] = [];
+    let onAsked = (): void => undefined;
+    const isAsked = new Promise<void>((resolve) => (onAsked = resolve));
+    socket = await serveSmi(path, () => {
+      onAsked();
+      return answers[0];
+    });
+    const answered = ask('["-q"]\n');
+    await isAsked;
+    socket.retry();
+    answers.push(ANSWER);
+    socket.retry();
+    expect(await answered).toEqual(ANSWER);
+  });
+
   it('does not take it from one that runs', async () => {
     socket = await serveSmi(path, () => ANSWER);
     await expect(serveSmi(path, () => ANSWER)).rejects.toThrow(HostFolderError);

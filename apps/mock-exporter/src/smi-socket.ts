@@ -14,6 +14,8 @@ export class HostFolderError extends Error {
 
 /** Answers the nvidia-smi of the simulated host. */
 export interface SmiSocket {
+  /** Asks anew for the answers of runs that hang: a driver that answers again lets them end. */
+  retry(): void;
   close(): Promise<void>;
 }
 
@@ -30,15 +32,19 @@ export async function serveSmi(
   await refuseIfAnswered(path);
   rmSync(path, { force: true });
   const open = new Set<Socket>();
+  const hanging = new Map<Socket, readonly string[]>();
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     open.add(socket);
-    socket.once('close', () => open.delete(socket));
+    socket.once('close', () => {
+      open.delete(socket);
+      hanging.delete(socket);
+    });
     socket.on('error', () => socket.destroy());
     readLine(socket, (line) => {
       const args = readArguments(line);
       const told = args === undefined ? NOT_UNDERSTOOD : answer(args);
       if (told !== undefined) socket.end(JSON.stringify(told));
-      else socket.setTimeout(0);
+      else if (args !== undefined) hanging.set(socket.setTimeout(0), args);
     });
   });
   await new Promise<void>((resolve, reject) => {
@@ -47,6 +53,14 @@ export async function serveSmi(
   });
   server.on('error', () => undefined); // One connection that cannot be accepted costs itself.
   return {
+    retry: () => {
+      for (const [socket, args] of hanging) {
+        const told = answer(args);
+        if (told === undefined) return;
+        hanging.delete(socket);
+        socket.end(JSON.stringify(told));
+      }
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -314,7 +314,7 @@ export const incidents = {
       { metric: 'gpu_exporter_reading_age_seconds', how: 'rises' },
       { metric: 'gpu_up', how: 'is 0 when the last reading is too old' },
       { metric: 'gpu_down_info', how: 'is there with reason driver_unreachable or hung' },
-      { metric: 'gpu_exporter_backend_failure_info', how: 'is there with reason hung or timeout' },
+      { metric: 'gpu_exporter_backend_failure_info', how: 'is there with reason hung' },
     ],
   },
   client_giveup: {
