@@ -16,6 +16,8 @@ const FIRES = { job: 'gpu-exporter', instance: 'host:9501', gpu: '0', uuid: 'GPU
 const HOST = { job: 'gpu-exporter', instance: 'host:9501' };
 
 /** Whether the hardware is there and well. */
+const FATAL = { xid: { matches: FATAL_XIDS.join('|') } };
+
 export const gpuAlerts: readonly Alert[] = [
   {
     name: 'GpuLost',
@@ -133,7 +135,8 @@ export const gpuAlerts: readonly Alert[] = [
   },
   {
     name: 'GpuXidFatal',
-    expr: `increase(${series('gpu_xid_errors_total', { xid: { matches: FATAL_XIDS.join('|') } })}[10m]) > 0`,
+    // By its time, too: one from before the first scrape has never increased a counter.
+    expr: `increase(${series('gpu_xid_errors_total', FATAL)}[10m]) > 0 or time() - ${series('gpu_xid_last_timestamp_seconds', FATAL)} < 600`,
     for: '0s',
     severity: 'critical',
     summary: 'GPU {{ $labels.gpu }} of {{ $labels.instance }} reported XID {{ $labels.xid }}.',
@@ -147,6 +150,15 @@ export const gpuAlerts: readonly Alert[] = [
         fires: [{ ...FIRES, xid: '79' }],
       },
       {
+        title: 'XID 79 before the first scrape',
+        series: {
+          [`gpu_xid_errors_total{${GPU},xid="79"}`]: '_x8 1x20',
+          [`gpu_xid_last_timestamp_seconds{${GPU},xid="79"}`]: '_x8 110x20',
+        },
+        at: '4m',
+        fires: [{ ...FIRES, xid: '79' }],
+      },
+      {
         title: 'one that an application causes',
         series: { [`gpu_xid_errors_total{${GPU},xid="31"}`]: '0x8 3x20' },
         at: '4m',
@@ -154,7 +166,10 @@ export const gpuAlerts: readonly Alert[] = [
       },
       {
         title: 'an hour ago',
-        series: { [`gpu_xid_errors_total{${GPU},xid="79"}`]: '1x280' },
+        series: {
+          [`gpu_xid_errors_total{${GPU},xid="79"}`]: '1x280',
+          [`gpu_xid_last_timestamp_seconds{${GPU},xid="79"}`]: '110x280',
+        },
         at: '65m',
         fires: [],
       },
