@@ -15,9 +15,9 @@ const GPU = 'job="gpu-exporter",instance="host:9501",gpu="0",uuid="GPU-1"';
 const FIRES = { job: 'gpu-exporter', instance: 'host:9501', gpu: '0', uuid: 'GPU-1' };
 const HOST = { job: 'gpu-exporter', instance: 'host:9501' };
 
-/** Whether the hardware is there and well. */
 const FATAL = { xid: { matches: FATAL_XIDS.join('|') } };
 
+/** Whether the hardware is there and well. */
 export const gpuAlerts: readonly Alert[] = [
   {
     name: 'GpuLost',
