@@ -42,6 +42,11 @@ describe('the repository', () => {
     assert.equal(status, 0, output);
   });
 
+  it('has no dead code and no package without use', () => {
+    const { status, output } = run('knip', ['--no-progress']);
+    assert.equal(status, 0, `knip.jsonc says what knip cannot see:\n${output}`);
+  });
+
   it('has a lock that agrees with its packages', () => {
     const { status, stdout, stderr } = spawnSync('npm', ['ci', '--dry-run', '--ignore-scripts'], {
       cwd: workspaceRoot,

@@ -25,7 +25,7 @@ export interface TestExporter {
 }
 
 /** Settings as the environment would give them, names without the prefix. Throws when they are wrong. */
-export function testSettings(variables: Readonly<Record<string, string>>): Settings {
+function testSettings(variables: Readonly<Record<string, string>>): Settings {
   const env = Object.fromEntries(
     Object.entries(variables).map(([name, value]) => [`GPU_EXPORTER_${name}`, value]),
   );

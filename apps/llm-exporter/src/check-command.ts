@@ -24,7 +24,7 @@ export async function checkTargets(
 }
 
 /** The table of targets, what is wrong with each, and what was left alone, fit for a terminal. */
-export function renderCheck(view: TargetsView): string {
+function renderCheck(view: TargetsView): string {
   const lines = view.targets.length === 0 ? nothingFound(view) : targetLines(view.targets);
   for (const { url, why } of view.strangers) lines.push(`left alone: ${url}: ${why}`);
   for (const { address, port, why } of view.passedOver)

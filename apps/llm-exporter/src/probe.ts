@@ -13,11 +13,6 @@ import type { MetricFamily } from '@llm-monitor/metrics-core';
 
 import { probeUrl, type AllowPattern } from './probe-allow.ts';
 
-/** What came of one probe. */
-export interface Probed {
-  readonly families: readonly MetricFamily[];
-}
-
 export interface ProbeQuery {
   readonly target: string | string[] | undefined;
   readonly engine: string | string[] | undefined;

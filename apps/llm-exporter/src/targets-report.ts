@@ -75,7 +75,7 @@ export function targetsView(report: BookReport): TargetsView {
 }
 
 /** What discovery looks for, engine by engine. */
-export function engineTraits(): EngineTraits[] {
+function engineTraits(): EngineTraits[] {
   return ENGINE_NAMES.map((engine) => {
     const { title, programs, ports } = adapterOf(engine);
     return { engine, title, programs, ports };
@@ -112,7 +112,7 @@ function targetView(target: TargetReport): TargetView {
 }
 
 /** The series of `llm_metric_unavailable_info` in a reading. */
-export function unavailableMetrics({ families }: EngineReading): UnavailableMetric[] {
+function unavailableMetrics({ families }: EngineReading): UnavailableMetric[] {
   const family = families.find(({ name }) => name === 'llm_metric_unavailable_info');
   return (family?.points ?? []).map(({ labels }) => {
     const reason = labels['reason'] ?? '';

@@ -31,7 +31,7 @@ export interface Scrape {
 }
 
 /** Settings as the environment would give them, names without the prefix. Throws when they are wrong. */
-export function testSettings(variables: Readonly<Record<string, string>>): Settings {
+function testSettings(variables: Readonly<Record<string, string>>): Settings {
   const env = Object.fromEntries(
     Object.entries(variables).map(([name, value]) => [`LLM_EXPORTER_${name}`, value]),
   );

@@ -1,4 +1,4 @@
-import type { Labels, MetricFamily } from '@llm-monitor/metrics-core';
+import type { MetricFamily } from '@llm-monitor/metrics-core';
 
 import type { EngineState, LlmMetricName } from './families.ts';
 import type { TargetError } from './target-error.ts';
@@ -36,5 +36,3 @@ export interface Identity {
   readonly server: string;
   readonly engine: string;
 }
-
-export type { Labels };

@@ -37,5 +37,3 @@ export const SAFE_PATHS = [
   '/health',
   '/',
 ] as const;
-
-export type SafePath = (typeof SAFE_PATHS)[number];

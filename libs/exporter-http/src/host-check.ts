@@ -4,7 +4,7 @@ import type { HttpMiddleware } from './http-context.ts';
 /** Host names a listener answers to; `any` for every one. */
 export type AllowedHosts = readonly string[] | 'any';
 
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 

@@ -76,7 +76,7 @@ export interface ParseIssue {
 const EXAMPLE_LENGTH = 120;
 
 /** A piece of foreign text, fit for a log line: bounded, control characters and broken surrogates replaced. */
-export function excerpt(text: string, start = 0, end = text.length): string {
+function excerpt(text: string, start = 0, end = text.length): string {
   return text.slice(start, Math.min(end, start + EXAMPLE_LENGTH)).replace(/[\p{Cc}\p{Cs}]/gu, '\ufffd');
 }
 

@@ -1,10 +1,10 @@
 /** For so long what the kernel may put to sleep, and has nothing to do, is left alone. */
-export const REST_SECONDS = 60;
+const REST_SECONDS = 60;
 /**
  * After a rest in which it did not fall asleep there is no other for so long: the kernel is told that it may put most
  * GPUs to sleep, and one that has a screen, or that the board cannot power down, never does.
  */
-export const NEXT_REST_SECONDS = 3600;
+const NEXT_REST_SECONDS = 3600;
 
 interface Rest {
   readonly untilSeconds: number;

@@ -41,7 +41,7 @@ export function slotsBytes(kind: EngineKind, config: EngineConfig, model: Model)
  * all models and its own needs.
  * @throws ModelTooLarge when that is not a single one
  */
-export function kvBlocks(
+function kvBlocks(
   kind: EngineKind,
   config: EngineConfig,
   memoryBytes: readonly number[],

@@ -94,7 +94,7 @@ export function model(name: string): Model {
 const SECONDS = [0.001, 0.01, 0.1, 1, 10, 100];
 const TOKENS = [1, 10, 100, 1000, 10_000];
 
-export const BOUNDS: EngineConfig['histogramBounds'] = {
+const BOUNDS: EngineConfig['histogramBounds'] = {
   timeToFirstTokenSeconds: SECONDS,
   interTokenSeconds: SECONDS,
   timePerOutputTokenSeconds: SECONDS,
@@ -112,7 +112,7 @@ export const BOUNDS: EngineConfig['histogramBounds'] = {
 export const LLAMA_8B = 'meta-llama/Llama-3.1-8B-Instruct';
 
 /** vLLM's own defaults on an H100 with one 8B model. */
-export const VLLM: EngineConfig = {
+const VLLM: EngineConfig = {
   models: [model(LLAMA_8B)],
   maxSequences: 256,
   tokensPerStep: 8192,

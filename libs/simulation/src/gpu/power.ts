@@ -23,7 +23,7 @@ export function topClockHertz({ clocksHertz }: Board): number {
 }
 
 /** Supply voltage over that of the highest clock: it falls with the clock down to what the transistors need. */
-export function voltageRatio(clockRatio: number): number {
+function voltageRatio(clockRatio: number): number {
   return Math.max(0.35 + 0.65 * clockRatio, 0.7);
 }
 

@@ -183,7 +183,7 @@ function readParameter(parameter: IncidentParameter, given: unknown): number | s
 }
 
 /** What a parameter takes, in words: `a number from 0 to 1000`. */
-export function expected(parameter: IncidentParameter): string {
+function expected(parameter: IncidentParameter): string {
   if (parameter.kind === 'text') return 'some text of at most 64 characters';
   const show = (value: number): string => formatBound(parameter, value);
   const what = parameter.kind === 'duration' ? 'a duration with its unit' : 'a number';

@@ -64,7 +64,7 @@ export function readStatics(calls: DeviceCalls, session: SessionFacts): DeviceSt
 }
 
 /** nvmlPciInfo_t in the form of sysfs; the busId text in it has eight digits of domain. */
-export function readPciBusId(calls: DeviceCalls): string | undefined {
+function readPciBusId(calls: DeviceCalls): string | undefined {
   const info = calls.struct('nvmlDeviceGetPciInfo_v3', { bytes: 68 });
   if (info === undefined) return undefined;
   const hex = (at: number, digits: number): string =>

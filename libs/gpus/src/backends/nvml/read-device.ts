@@ -373,7 +373,7 @@ function healthByMask(mask: number): number | undefined {
 }
 
 /** Puts a field that has the metric's unit already. */
-export function putField(
+function putField(
   { points, fields }: Pick<DeviceParts, 'points' | 'fields'>,
   metric: GpuMetricName,
   id: number,

@@ -43,7 +43,6 @@ export const SUCCESS = 0;
 export const NO_PERMISSION = 4;
 export const NOT_FOUND = 6;
 export const INSUFFICIENT_SIZE = 7;
-export const TIMEOUT = 10;
 export const FUNCTION_NOT_FOUND = 13;
 export const UNKNOWN_ERROR = 999;
 

@@ -21,7 +21,7 @@ export interface Prompt {
 }
 
 /** Tokens of a text: about one in four characters, no tokenizer asked. */
-export function estimateTokens(text: string): number {
+function estimateTokens(text: string): number {
   return Math.ceil(text.length / CHARACTERS_PER_TOKEN);
 }
 

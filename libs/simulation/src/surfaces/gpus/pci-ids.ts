@@ -1,7 +1,7 @@
 import type { Board } from '../../gpu/board.ts';
 
 /** Vendor ids of the PCI ID database. */
-export const PCI_VENDORS = { nvidia: '10de', amd: '1002' } as const;
+const PCI_VENDORS = { nvidia: '10de', amd: '1002' } as const;
 
 /** Device ids by the name that the driver gives the board (PCI ID database; those of NVIDIA also in its drivers' README). */
 const DEVICES: readonly (readonly [name: RegExp, device: string])[] = [

@@ -163,7 +163,7 @@ export const STRIX_HALO: Board = {
 export const BOARDS = { H100, A100, RTX_4090, L4, MI300X, STRIX_HALO } as const;
 
 /** An engine on a GPU. */
-export function engineProcess(pid: number, memoryBytes: number, smUtilizationRatio: number): GpuProcessState {
+function engineProcess(pid: number, memoryBytes: number, smUtilizationRatio: number): GpuProcessState {
   return {
     pid,
     program: 'python3',
