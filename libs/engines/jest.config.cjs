@@ -1,1 +1,1 @@
-module.exports = require('../../jest.preset.cjs')('engines', __dirname);
+module.exports = require('../../jest.preset.cjs')('engines', __dirname, { lines: 97, branches: 89 });

@@ -1,1 +1,1 @@
-module.exports = require('../../jest.preset.cjs')('gpus', __dirname);
+module.exports = require('../../jest.preset.cjs')('gpus', __dirname, { lines: 96, branches: 89 });

@@ -1,1 +1,1 @@
-module.exports = require('../../jest.preset.cjs')('observability', __dirname);
+module.exports = require('../../jest.preset.cjs')('observability', __dirname, { lines: 99, branches: 93 });

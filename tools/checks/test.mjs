@@ -11,6 +11,7 @@ import { countTasks, verdict } from './verdict.mjs';
 
 const workspaceRoot = fileURLToPath(new URL('../..', import.meta.url));
 const nx = 'node_modules/.bin/nx';
+const PRETTIER_CACHE = ['--cache', '--cache-location=.cache/prettier', '--cache-strategy=content'];
 
 /** @type {import('./verdict.mjs').NotRun[]} */
 const notRun = [];
@@ -18,7 +19,8 @@ const notRun = [];
 /** The parts in their order; each answers what passed, failed and was skipped. */
 const PARTS = /** @type {Record<string, () => Results>} */ ({
   tools: installTools,
-  format: () => program('node_modules/.bin/prettier', ['--log-level', 'warn', '--check', '.']),
+  format: () =>
+    program('node_modules/.bin/prettier', ['--log-level', 'warn', ...PRETTIER_CACHE, '--check', '.']),
   references: () => program(nx, ['sync:check']),
   generated: checkGenerated,
   projects: runProjects,
@@ -63,7 +65,7 @@ function timed(name, run) {
 
 /** Runs a program with its output shown; true when it ended well. @param {string} file @param {string[]} args */
 function ran(file, args) {
-  const env = { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false' };
+  const env = { ...process.env, NX_DAEMON: 'false', NX_TUI: 'false', COVERAGE: 'true' };
   const { status, error } = spawnSync(file, args, { stdio: ['ignore', 'inherit', 'inherit'], env });
   if (error !== undefined) console.error(`${file} could not be started: ${error.message}`);
   return status === 0;
