@@ -65,6 +65,13 @@ describe('the images', { skip: skipFor(unavailable) }, () => {
         assert.equal(Date.parse(created) / 1000, Number(committed));
       });
 
+      it('holds the licences of what it holds', () => {
+        const text = docker('run', '--rm', '--entrypoint', 'cat', image, 'LICENSES.txt');
+        assert.match(text, /^LLM Server Monitor\n\n +Apache License\n/);
+        assert.match(text, /^koa \d\S+ \(MIT\)$/m);
+        assert.match(text, /^Copyright \(c\) .*Koa contributors$/m);
+      });
+
       it('becomes healthy without root, capabilities and a file system to write to', async () => {
         docker(
           ...[
