@@ -846,8 +846,7 @@ function install({ script = INSTALL, release, apt = {}, here = {}, options = [],
     writeFileSync(join(host, file), text);
   }
   /** @type {Record<string, string>} */
-  const present = { 'apt-get': '', 'apt-cache': '', dpkg: '', systemctl: '', ...here };
-  if (fake['id'] !== undefined) present['id'] = '';
+  const present = { 'apt-get': '', 'apt-cache': '', dpkg: '', systemctl: '', id: '', ...here };
   if (fake['sudo'] !== undefined) present['sudo'] = '';
   if (script === NVIDIA && fake['smi'] !== 'absent') present['nvidia-smi'] = '';
   mkdirSync(join(host, 'usr/lib/apt'), { recursive: true });
@@ -887,7 +886,7 @@ refuse() { echo "$1" >&2; exit "\${2:-1}"; }
 give() { cp_fake "$1"; printf '%s' "$2" >"$FAKE_folder/version-$1"; }
 cp_fake() { install -m 755 "$FAKE_folder/fake" "$FAKE_folder/bin/$1"; }
 case $name in
-  id) if [[ $* == -un ]]; then echo somebody; else echo "$FAKE_id"; fi ;;
+  id) if [[ $* == -un ]]; then echo somebody; else echo "\${FAKE_id:-0}"; fi ;;
   sudo) FAKE_denied='' exec "$@" ;;
   dpkg) echo amd64 ;;
   make) echo "GNU Make $(version)" ;;

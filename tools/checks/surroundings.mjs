@@ -13,9 +13,15 @@ console.log(
   JSON.stringify({
     captures: existsSync(captures) ? fingerprint(captures) : 'absent',
     llamaServer: existsSync(join(workspaceRoot, '../shared/tools/llama-server-up.sh')),
-    promtool: programFolders.some((folder) => folder !== '' && existsSync(join(folder, 'promtool'))),
+    promtool: isThere('promtool'),
+    compiler: isThere('gcc') || isThere('cc'),
   }),
 );
+
+/** @param {string} program */
+function isThere(program) {
+  return programFolders.some((folder) => folder !== '' && existsSync(join(folder, program)));
+}
 
 /** @param {string} folder */
 function fingerprint(folder) {

@@ -57,7 +57,8 @@ describe('serveSmi', () => {
 
   it('lets every user of the host ask, as everybody may run nvidia-smi', async () => {
     socket = await serveSmi(path, () => ANSWER);
-    expect(statSync(path).mode & 0o777).toBe(0o777);
+    // What a socket asks of who connects to it; whether it may be executed differs between versions of Node.js.
+    expect(statSync(path).mode & 0o666).toBe(0o666);
   });
 
   it.each(['no JSON\n', '{"a":1}\n', '[1]\n'])('says that %j is no list of arguments', async (line) => {
