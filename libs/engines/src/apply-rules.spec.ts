@@ -207,6 +207,20 @@ wait_us_count 2
     ]);
   });
 
+  it.each([
+    [700, 1e-3, 0.7],
+    [1400, 1e-3, 1.4],
+    [35, 0.01, 0.35],
+    [Infinity, 1e-3, Infinity],
+    [0.1 + 0.2, 1, 0.1 + 0.2],
+  ])('scales a bound of %d by %d to %d, without a tail', (bound, scale, expected) => {
+    const histogram = `# TYPE wait histogram\nwait_bucket{le="${bound}"} 1\nwait_bucket{le="+Inf"} 1\nwait_sum 0\nwait_count 1\n`;
+    const applied = apply(histogram.replace(/wait_bucket\{le="Infinity"\} 1\n/, ''), {
+      llm_request_queue_time_seconds: { from: 'wait', scale },
+    });
+    expect(histograms(applied, 'llm_request_queue_time_seconds')[0]?.bounds[0]).toBe(expected);
+  });
+
   it('says which names it looked for in vain, and not of families that are only declared', () => {
     const applied = apply(text, {
       llm_prompt_tokens_total: { from: ['gone_total', 'long_gone_total'] },

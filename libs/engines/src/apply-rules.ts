@@ -145,10 +145,10 @@ class Gathering {
       const rankless = ranks.length === 0 ? point.labels : keyOf(point.labels, ranks);
       if (this.family.type === 'histogram') {
         if (!('bounds' in point)) return this.reject('other_type', `${native.name} is a ${native.type}`);
-        const scaled = scaleHistogram({ ...point, labels }, rule.scale ?? 1);
+        const inBaseUnits = scaleHistogram({ ...point, labels }, rule.scale ?? 1);
         const other = histograms.get(rankless);
-        if (other === undefined || (scaled.count ?? 0) > (other.point.count ?? 0))
-          histograms.set(rankless, { key, point: scaled });
+        if (other === undefined || (inBaseUnits.count ?? 0) > (other.point.count ?? 0))
+          histograms.set(rankless, { key, point: inBaseUnits });
         continue;
       }
       const value = this.check(valueOf(point, rule), rule.scale ?? 1, native.name);
@@ -191,7 +191,7 @@ class Gathering {
   /** The value in base units, or undefined when it is unknown or cannot be. */
   private check(raw: number | undefined, scale: number, native: string): number | undefined {
     if (raw === undefined || !Number.isFinite(raw)) return undefined;
-    const value = raw * scale;
+    const value = scaled(raw, scale);
     if (value < 0) return this.reject('negative', `${native} ${raw}`);
     if (this.family.unit !== 'ratio') return value;
     // Engines round: 1.0000001 is full. More than that is another unit under this name, and no ratio.
@@ -261,9 +261,14 @@ function scaleHistogram(point: HistogramPoint, scale: number): HistogramPoint {
   if (scale === 1) return point;
   return {
     ...point,
-    bounds: point.bounds.map((bound) => bound * scale),
-    ...(point.sum === undefined ? {} : { sum: point.sum * scale }),
+    bounds: point.bounds.map((bound) => scaled(bound, scale)),
+    ...(point.sum === undefined ? {} : { sum: scaled(point.sum, scale) }),
   };
+}
+
+/** 700 ms are 0.7 s and not 0.7000000000000001: a bound with such a tail is another bucket than that of other engines. */
+function scaled(value: number, scale: number): number {
+  return scale === 1 ? value : Number((value * scale).toPrecision(15));
 }
 
 /** One string for a label set, whatever its order, some names left out. */
