@@ -9,13 +9,14 @@ import {
   oneOf,
   type SettingsOf,
 } from '@llm-monitor/config';
+import { BACKENDS } from '@llm-monitor/gpus';
 
 /** Every setting of the gpu-exporter, once. */
 export const settings = defineSettings(
   'gpu-exporter',
   {
     GPU_EXPORTER_BACKEND: {
-      schema: oneOf('auto', 'nvml', 'nvidia-smi', 'amdgpu').default('auto'),
+      schema: oneOf('auto', ...BACKENDS).default('auto'),
       help: 'What reads the GPUs; auto takes for each vendor that is here the best that works.',
       group: 'GPUs',
     },

@@ -2,7 +2,13 @@ import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 
 import { readBounded, TooLargeError } from '@llm-monitor/config';
-import { readSaved, TargetError, type EngineName, type SavedReading } from '@llm-monitor/engines';
+import {
+  readSaved,
+  TargetError,
+  TranscriptError,
+  type EngineName,
+  type SavedReading,
+} from '@llm-monitor/engines';
 import { renderExposition } from '@llm-monitor/metrics-core';
 
 /** What a command printed on each stream, and the code to end with. */
@@ -51,6 +57,7 @@ function resultOf(name: string, { engine, detectedBy, reading }: SavedReading): 
 
 function complaint(name: string, error: unknown): string {
   if (error instanceof TargetError) return error.message;
+  if (error instanceof TranscriptError) return `${name}: ${error.message}`;
   if (error instanceof TooLargeError) {
     return `${name} is larger than ${MAX_FILE_BYTES / 1024 ** 2} MiB, which is no answer of an engine: cut it down to the part in question`;
   }

@@ -20,6 +20,16 @@ function engineOf(file: string): EngineName | undefined {
   return ENGINE_NAMES.find((name) => file.startsWith(`${name}-`) || file.startsWith(`${name}.`));
 }
 
+function readFixture(file: string): Promise<SavedReading> {
+  return readSaved(readFileSync(path.join(fixturesDirectory, file), 'utf8'), file);
+}
+
+/** The values of the labels that name a kind: an engine's own word for one would be a series that no panel shows. */
+const LABEL_VALUES: Record<string, readonly string[]> = {
+  finish_reason: ['stop', 'length', 'tool_calls', 'abort', 'error', 'repetition', 'other', 'all'],
+  error_type: ['rejected', 'overloaded', 'validation', 'internal', 'aborted', 'timeout', 'other'],
+};
+
 /** What a reviewer reads: the canonical exposition, then what the engine owed and what was wrong with its answer. */
 function goldenOf({ engine, detectedBy, reading }: SavedReading): string {
   return [
@@ -41,6 +51,10 @@ describe('the table of engines', () => {
     ).toEqual([]);
   });
 
+  it('tries the generic openai last', () => {
+    expect(ENGINE_NAMES.at(-1)).toBe('openai');
+  });
+
   it('has an adapter file for every engine, and an engine for every adapter file', () => {
     const files = readdirSync(path.join(__dirname, 'adapters')).filter((file) => !file.endsWith('.spec.ts'));
     expect(files.map((file) => path.basename(file, '.ts')).sort()).toEqual([...ENGINE_NAMES].sort());
@@ -53,13 +67,21 @@ describe('the table of engines', () => {
       ...(health === undefined ? [] : [health.path]),
       ...fingerprints.flatMap((fingerprint) => ('path' in fingerprint ? [fingerprint.path] : [])),
     ];
-    expect(paths.filter((each) => !(SAFE_PATHS as readonly (string | undefined)[]).includes(each))).toEqual(
-      [],
-    );
+    expect({
+      notInSafePaths: paths.filter((each) => !(SAFE_PATHS as readonly (string | undefined)[]).includes(each)),
+    }).toEqual({ notInSafePaths: [] });
   });
 
-  it.each(ENGINE_NAMES)('%s gives each core metric or says that it lacks it, never both', (name) => {
+  it.each(ENGINE_NAMES)('%s gives each core metric or says that it lacks it, never both', async (name) => {
     const { families, lacks } = adapterOf(name);
+    const readings = await Promise.all(
+      fixtureFiles.filter((file) => engineOf(file) === name).map(readFixture),
+    );
+    const parsed = readings.flatMap(({ reading }) => reading.families.map((family) => family.name));
+    const given = [...Object.keys(families), ...lacks, ...parsed];
+    expect({ neitherGivenNorLacking: CORE_METRICS.filter((metric) => !given.includes(metric)) }).toEqual({
+      neitherGivenNorLacking: [],
+    });
     for (const metric of lacks) expect([metric, Object.hasOwn(families, metric)]).toEqual([metric, false]);
     expect(lacks.filter((metric) => !CORE_METRICS.includes(metric))).toEqual([]);
   });
@@ -79,7 +101,7 @@ describe('the table of engines', () => {
 
 describe('fixtures', () => {
   it.each(fixtureFiles)('%s is recognized by itself and normalized as reviewed', async (file) => {
-    const saved = await readSaved(readFileSync(path.join(fixturesDirectory, file), 'utf8'), file);
+    const saved = await readFixture(file);
     expect(saved.engine).toBe(engineOf(file));
     const golden = goldenOf(saved);
     if (updateGoldens) writeFileSync(goldenPath(file), golden);
@@ -87,7 +109,7 @@ describe('fixtures', () => {
   });
 
   it.each(fixtureFiles)('%s gives only declared metrics, of their declared type and labels', async (file) => {
-    const { reading } = await readSaved(readFileSync(path.join(fixturesDirectory, file), 'utf8'), file);
+    const { reading } = await readFixture(file);
     for (const family of reading.families) {
       const declared = llmFamilies[family.name as LlmMetricName];
       expect([family.name, family.type]).toEqual([family.name, declared.type]);
@@ -99,11 +121,20 @@ describe('fixtures', () => {
     }
   });
 
+  it.each(fixtureFiles)('%s calls the ends and errors of requests by our names', async (file) => {
+    const { reading } = await readFixture(file);
+    const labels = reading.families.flatMap(({ points }) =>
+      points.flatMap((point) => Object.entries(point.labels)),
+    );
+    const own = labels.filter(([name, value]) => LABEL_VALUES[name]?.includes(value) === false);
+    expect(own).toEqual([]);
+  });
+
   const withPromtool = promtoolPath() === undefined ? it.skip : it;
 
   withPromtool(`pass promtool, all of them (else ${promtoolReason})`, async () => {
     for (const file of fixtureFiles) {
-      const { reading } = await readSaved(readFileSync(path.join(fixturesDirectory, file), 'utf8'), file);
+      const { reading } = await readFixture(file);
       expect([file, runPromtoolCheck(renderExposition(reading.families, 'text'))]).toEqual([
         file,
         { ok: true, output: '' },

@@ -59,4 +59,4 @@ export {
 export { logTargetEvent, type EventLog } from './log-target-event.ts';
 export { targetSetting, type TargetSetting } from './target-setting.ts';
 export { TargetError, type TargetErrorReason } from './target-error.ts';
-export { parseTranscript } from './transcript.ts';
+export { parseTranscript, TranscriptError } from './transcript.ts';

@@ -1,4 +1,4 @@
-import { isTranscript, parseTranscript } from './transcript.ts';
+import { isTranscript, parseTranscript, TranscriptError } from './transcript.ts';
 
 const transcript = `GET /props
 200 application/json
@@ -40,6 +40,17 @@ it('splits the answers, each with its path, status, headers and body', () => {
 
 it('keeps blank lines within a body', () => {
   expect(parseTranscript(transcript)[1]?.body).toContain('Busy slots.\n\nllamacpp');
+});
+
+it.each([
+  ['a status that is none', 'GET /a\nOK\n\n{}', 'GET /a: the line below it is no status, as 200 is: "OK"'],
+  [
+    'a body without an empty line before it',
+    'GET /a\n200 text/plain\n# HELP x X.\nx 1\n',
+    'GET /a: this line is no header: "# HELP x X."; is the empty line missing between the status and the body?',
+  ],
+])('refuses %s', (_, text, message) => {
+  expect(() => parseTranscript(text)).toThrow(new TranscriptError(message));
 });
 
 it.each([
