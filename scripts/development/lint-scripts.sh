@@ -10,7 +10,7 @@ if [[ ${1:-} == --help ]]; then
   exit
 fi
 files=("$@")
-if ((${#files[@]} == 0)); then mapfile -t files < <(git ls-files '*.sh'); fi
+if ((${#files[@]} == 0)); then mapfile -t files < <(git ls-files '*.sh' .ci/run); fi
 
 failed=false
 # run PROGRAM OPTION...: its files follow.

@@ -71,6 +71,28 @@ describe('the repository', () => {
     );
   });
 
+  for (const app of ['gpu-exporter', 'llm-exporter', 'mock-exporter', 'monitor']) {
+    it(`says what the bundles of ${app} hold, and under which licences`, () => {
+      const { status, stderr } = spawnSync('node', ['tools/ci/licences.mjs', `apps/${app}`], {
+        cwd: workspaceRoot,
+        encoding: 'utf8',
+      });
+      assert.equal(status, 0, stderr);
+      const read = (/** @type {string} */ name) =>
+        readFileSync(join(workspaceRoot, 'apps', app, 'dist', name), 'utf8');
+      /** @type {{ name: string, purl: string, licenses: { license: { id: string } }[] }[]} */
+      const components = JSON.parse(read('sbom.cdx.json')).components;
+      const purls = components.map(({ purl }) => purl);
+      assert.match(purls.join(' '), /pkg:npm\/%40koa\/router@\d\S+ .*pkg:npm\/koa@\d/);
+      assert.equal(new Set(purls).size, purls.length, 'no package is there twice');
+      assert.match(read('LICENSES.txt'), /^koa \d\S+ \(MIT\)$/m);
+      assert.deepEqual(
+        components.filter(({ licenses }) => !LICENCES.includes(licenses[0]?.license.id ?? '')),
+        [],
+      );
+    });
+  }
+
   for (const { bundle, limit } of KILOBYTES) {
     it(`keeps ${bundle} small`, () => {
       const file = join(workspaceRoot, bundle);

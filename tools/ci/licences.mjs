@@ -1,5 +1,6 @@
-// Writes `dist/LICENSES.txt` of an app: our licence, and the name, version and licence of each package in its bundles,
-// as they ask of everybody who passes them on. `node tools/ci/licences.mjs apps/monitor` after its build.
+// Writes what an app's bundles hold: `dist/LICENSES.txt`, our licence and the name, version and licence of each package, as
+// they ask of everybody who passes them on; and `dist/sbom.cdx.json`, the same list for programs (CycloneDX 1.6), since no
+// scanner sees a package within a bundle. `node tools/ci/licences.mjs apps/monitor` after its build.
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,9 +20,11 @@ const bundled = Object.values(outputs)
   .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
   .map(([file]) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0])
   .filter((folder) => folder !== undefined);
-const packages = [...new Set(bundled)]
-  .map((folder) => describePackage(join(workspaceRoot, folder)))
-  .sort((one, other) => (one.name < other.name ? -1 : 1));
+const described = [...new Set(bundled)].map((folder) => describePackage(join(workspaceRoot, folder)));
+// One version may lie in several folders.
+const packages = [...new Map(described.map((each) => [addressOf(each), each])).values()].sort((one, other) =>
+  addressOf(one) < addressOf(other) ? -1 : 1,
+);
 writeFileSync(
   join(workspaceRoot, app, 'dist/LICENSES.txt'),
   [
@@ -30,6 +33,48 @@ writeFileSync(
     ...packages.map(({ name, version, licence, text }) => `${name} ${version} (${licence})\n\n${text}`),
   ].join(`\n${'-'.repeat(80)}\n\n`),
 );
+
+const { name, version } = JSON.parse(readFileSync(join(workspaceRoot, app, 'package.json'), 'utf8'));
+writeFileSync(
+  join(workspaceRoot, app, 'dist/sbom.cdx.json'),
+  JSON.stringify(
+    {
+      bomFormat: 'CycloneDX',
+      specVersion: '1.6',
+      version: 1,
+      metadata: {
+        component: {
+          type: 'application',
+          'bom-ref': name,
+          name,
+          version,
+          licenses: [licensed('Apache-2.0')],
+        },
+      },
+      components: packages.map((each) => ({
+        type: 'library',
+        'bom-ref': addressOf(each),
+        name: each.name,
+        version: each.version,
+        purl: addressOf(each),
+        licenses: [licensed(each.licence)],
+      })),
+      dependencies: [{ ref: name, dependsOn: packages.map(addressOf) }],
+    },
+    null,
+    2,
+  ),
+);
+
+/** The package URL, by which scanners look up what is known of a package. @param {{ name: string, version: string }} each */
+function addressOf({ name, version }) {
+  return `pkg:npm/${name.replace('@', '%40')}@${version}`;
+}
+
+/** @param {string} id of SPDX, or an expression of several */
+function licensed(id) {
+  return / (OR|AND|WITH) /.test(id) ? { expression: id } : { license: { id } };
+}
 
 /** @param {string} folder */
 function describePackage(folder) {

@@ -72,6 +72,14 @@ describe('the images', { skip: skipFor(unavailable) }, () => {
         assert.match(text, /^Copyright \(c\) .*Koa contributors$/m);
       });
 
+      it('lists what its bundles hold, for scanners', () => {
+        const text = docker('run', '--rm', '--entrypoint', 'cat', image, 'sbom.cdx.json');
+        const { bomFormat, components } = JSON.parse(text);
+        assert.equal(bomFormat, 'CycloneDX');
+        const koa = components.find((/** @type {{ name: string }} */ { name }) => name === 'koa');
+        assert.equal(koa.purl, `pkg:npm/koa@${koa.version}`);
+      });
+
       it('becomes healthy without root, capabilities and a file system to write to', async () => {
         docker(
           ...[
