@@ -58,11 +58,20 @@ describe('the git hooks', { skip: noGit }, () => {
     });
   }
 
+  it('name the file that is not formatted, and no other', () => {
+    appendFileSync(join(clone.folder, SOURCE), 'export const added = 1;\n');
+    appendFileSync(join(clone.folder, 'README.md'), '*  an item\n');
+    const { status, output } = clone.tryCommit(GOOD);
+    assert.notEqual(status, 0, output);
+    assert.match(output, /^Mend it: npx prettier --write README\.md$/m);
+  });
+
   for (const message of [
     'say which setting is wrong',
     'fix(config) say which',
     'feature: say which',
     'fix: ',
+    'say which setting is wrong\n\nfix: a line below does not count',
   ]) {
     it(`stop the message ${JSON.stringify(message)}`, () => {
       appendFileSync(join(clone.folder, 'docs/stack.md'), '\nMore words.\n');
