@@ -1,11 +1,13 @@
-// CONTRIBUTING.md, followed by the letter: its engine is added to a scratch clone, and must be well there.
+// CONTRIBUTING.md, followed by the letter: its engine and its GPU backend are added to a scratch clone, and must be well
+// there.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { ScratchClone, noGit } from './scratch-clone.mjs';
 
 const GOLDEN = 'libs/engines/fixtures/acme-1.2.golden';
+const JEST = 'node_modules/jest/bin/jest.js';
 
 describe('CONTRIBUTING.md', { skip: noGit }, () => {
   /** @type {ScratchClone} */
@@ -13,42 +15,67 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
   before(() => {
     clone = new ScratchClone();
     const page = read('CONTRIBUTING.md');
-    const block = (/** @type {string} */ language) =>
-      new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``).exec(page)?.[1] ?? '';
-    write('libs/engines/fixtures/acme-1.2.http', block('http'));
-    write('libs/engines/src/adapters/acme.ts', block('ts'));
-    const registry = read('libs/engines/src/registry.ts');
-    write(
-      'libs/engines/src/registry.ts',
-      registry
-        .replace(/^import .* from '\.\/adapters\//m, "import { acme } from './adapters/acme.ts';\n$&")
-        .replace(/^ {2}openai,$/m, '  acme,\n$&'),
-    );
+    const blocks = (/** @type {string} */ language) =>
+      [...page.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map(
+        ([, text = '']) => text,
+      );
+    const [answers = ''] = blocks('http');
+    const [adapter = '', vendor = '', backend = '', spec = '', choice = ''] = blocks('ts');
+
+    write('libs/engines/fixtures/acme-1.2.http', answers);
+    write('libs/engines/src/adapters/acme.ts', adapter);
+    edit('libs/engines/src/registry.ts', [
+      [/^import .* from '\.\/adapters\//m, "import { acme } from './adapters/acme.ts';\n$&"],
+      [/^ {2}openai,$/m, '  acme,\n$&'],
+    ]);
+
+    write('libs/gpus/src/backends/acme/acme-backend.ts', backend);
+    write('libs/gpus/src/backends/acme/acme-backend.spec.ts', spec);
+    edit('libs/gpus/src/reading.ts', [
+      [/^export const BACKENDS = \[(.*)\] as const;$/m, "export const BACKENDS = [$1, 'acme'] as const;"],
+      [/^export const GPU_VENDORS = \{$/m, `$&\n  ${vendor.trim()}`],
+    ]);
+    edit('libs/gpus/src/watch/create-backend.ts', [
+      [/^import /m, "import { createAcmeBackend } from '../backends/acme/acme-backend.ts';\n$&"],
+      [/^const backends = \{$/m, '$&\n  acme: ({ sysfsRoot }) => createAcmeBackend({ sysfsRoot }),'],
+    ]);
+    edit('libs/gpus/src/watch/choose-backends.ts', [
+      [/^ {2}if \(has\('amd'\)\).*$/m, `$&\n  ${choice.trim()}`],
+    ]);
+    edit('libs/gpus/src/watch/choose-backends.spec.ts', [
+      [
+        /^ {4}\['neither', .*$/m,
+        "    ['an Acme', { pci: [{ ...AMD, vendor: 'acme' }] }, false, ['acme']],\n$&",
+      ],
+    ]);
   });
   after(() => clone.remove());
 
-  it('shows an engine that type checks, and is formatted as all else', () => {
-    // What `nx typecheck engines` finds, in a fifth of the time: without what it leaves for other projects.
-    mkdirSync(join(clone.folder, '.cache'));
+  it('shows what type checks in every app, and is formatted as all else', () => {
+    // What `nx typecheck` finds, in a fraction of the time: without what that leaves for other projects.
     write(
       '.cache/tsconfig.json',
       JSON.stringify({
         extends: '../tsconfig.base.json',
         compilerOptions: {
-          composite: false,
-          declarationMap: false,
-          emitDeclarationOnly: false,
-          noEmit: true,
+          ...{ composite: false, declarationMap: false, emitDeclarationOnly: false, noEmit: true },
+          types: ['node', 'jest'],
         },
-        files: ['../libs/engines/src/registry.ts'],
+        files: [
+          ...['gpu-exporter/src/main.ts', 'llm-exporter/src/main.ts', 'monitor/src/describe-gpus.ts'].map(
+            (file) => `../apps/${file}`,
+          ),
+          '../libs/gpus/src/backends/acme/acme-backend.spec.ts',
+          '../libs/gpus/src/watch/choose-backends.spec.ts',
+        ],
       }),
     );
     clone.run('node_modules/.bin/tsc', ['-p', '.cache/tsconfig.json']);
-    clone.run('node_modules/.bin/prettier', ['--check', 'libs/engines/src']);
+    clone.run('node_modules/.bin/prettier', ['--check', 'libs/engines/src', 'libs/gpus/src']);
   });
 
-  it('gets its golden from the tests, which then pass, and no other changes', () => {
-    const jest = ['node_modules/jest/bin/jest.js', '-c', 'libs/engines/jest.config.cjs', 'engines.spec'];
+  it('shows an engine that gets its golden from the tests, which then pass, and changes no other', () => {
+    const jest = [JEST, '-c', 'libs/engines/jest.config.cjs', 'engines.spec'];
     clone.run('env', ['UPDATE_GOLDENS=1', 'node', ...jest]);
     assert.ok(existsSync(join(clone.folder, GOLDEN)));
     clone.run('node', jest);
@@ -76,6 +103,13 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
       assert.ok(golden.split('\n').includes(line), `${line} is not in\n${golden}`);
   });
 
+  it('shows a GPU backend whose tests pass, and that is chosen', () => {
+    const jest = [JEST, '-c', 'libs/gpus/jest.config.cjs', '--json', 'acme', 'choose-backends'];
+    const { numTotalTestSuites, numPassedTests } = JSON.parse(clone.run('node', jest));
+    assert.equal(numTotalTestSuites, 2);
+    assert.ok(numPassedTests > 10);
+  });
+
   /** @param {string} file */
   function read(file) {
     return readFileSync(join(clone.folder, file), 'utf8');
@@ -83,6 +117,18 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
 
   /** @param {string} file @param {string} text */
   function write(file, text) {
+    mkdirSync(dirname(join(clone.folder, file)), { recursive: true });
     writeFileSync(join(clone.folder, file), text);
+  }
+
+  /** What the page says in words. @param {string} file @param {readonly (readonly [RegExp, string])[]} edits */
+  function edit(file, edits) {
+    write(
+      file,
+      edits.reduce((text, [what, by]) => {
+        assert.match(text, what, `${file} has changed, and this test has to be told`);
+        return text.replace(what, by);
+      }, read(file)),
+    );
   }
 });

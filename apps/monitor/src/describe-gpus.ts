@@ -1,6 +1,7 @@
 import {
   backendMends,
   downMends,
+  GPU_VENDORS,
   xidCatalogue,
   type BackendState,
   type ClockEventReason,
@@ -155,20 +156,16 @@ type Titles = (watched: WatchedGpu) => string;
 
 function titles(gpus: readonly WatchedGpu[]): Titles {
   const several = hasSeveralVendors(gpus);
-  return ({ reading: { gpu, facts } }) => (several ? `${vendorName(facts.vendor)} GPU ${gpu}` : `GPU ${gpu}`);
+  return ({ reading: { gpu, facts } }) => (several ? `${GPU_VENDORS[facts.vendor].title} GPU ${gpu}` : `GPU ${gpu}`);
 }
 
 function hasSeveralVendors(gpus: readonly WatchedGpu[]): boolean {
   return new Set(gpus.map(({ reading }) => reading.facts.vendor)).size > 1;
 }
 
-function vendorName(vendor: 'nvidia' | 'amd'): string {
-  return vendor === 'nvidia' ? 'NVIDIA' : 'AMD';
-}
-
 /** What a GPU is called: by its model, or else by its vendor. */
 export function gpuName({ name, vendor }: WatchedGpu['reading']['facts']): string {
-  return name ?? `${vendorName(vendor)} GPU`;
+  return name ?? `${GPU_VENDORS[vendor].title} GPU`;
 }
 
 function describeGpu(
@@ -374,7 +371,7 @@ function factsOf({ reading, xids, backend }: WatchedGpu, nowSeconds: number): re
   const { facts, uuid } = reading;
   const known: readonly (readonly [string, string | undefined])[] = [
     ['Driver', facts.driverVersion],
-    [facts.vendor === 'nvidia' ? 'CUDA' : 'ROCm', facts.cudaVersion],
+    [GPU_VENDORS[facts.vendor].computePlatform, facts.cudaVersion],
     ['Architecture', facts.architecture],
     ['Compute capability', facts.computeCapability],
     ['NUMA node', facts.numaNode],

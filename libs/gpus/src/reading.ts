@@ -6,6 +6,13 @@ import type { GpuMetricName } from './gpu-metrics.ts';
 export const BACKENDS = ['nvml', 'nvidia-smi', 'amdgpu'] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
+/** Who makes GPUs that are read, by the label `vendor`. */
+export const GPU_VENDORS = {
+  nvidia: { title: 'NVIDIA', pciVendorId: '0x10de', computePlatform: 'CUDA' },
+  amd: { title: 'AMD', pciVendorId: '0x1002', computePlatform: 'ROCm' },
+} as const;
+export type GpuVendor = keyof typeof GPU_VENDORS;
+
 /** Why a GPU that is known gives no readings. */
 export const DOWN_REASONS = [
   'lost',
@@ -30,10 +37,10 @@ export interface GpuPoint {
 
 /** What a GPU is: the labels of `gpu_info`. A fact that is not known is not there. */
 export interface GpuFacts {
-  readonly vendor: 'nvidia' | 'amd';
+  readonly vendor: GpuVendor;
   readonly name?: string;
   readonly driverVersion?: string;
-  /** CUDA version that the driver supports, or the ROCm version. */
+  /** CUDA version that the driver supports, or the version of the vendor's `computePlatform`. */
   readonly cudaVersion?: string;
   /** As sysfs writes it: four digits of domain, lower case, `0000:8f:00.0`. */
   readonly pciBusId?: string;
@@ -153,7 +160,7 @@ export class BackendError extends Error {
 export interface PciGpu {
   /** As in `GpuFacts`. */
   readonly pciBusId: string;
-  readonly vendor: 'nvidia' | 'amd';
+  readonly vendor: GpuVendor;
   /** The kernel has put it to sleep (`power/runtime_status` suspended, or `power_state` D3): touching would wake it. */
   readonly suspended: boolean;
   /**

@@ -1,6 +1,6 @@
 import path from 'node:path';
 
-import { removeTrees, spiedFiles, writeTree } from '../backends/amdgpu/test-sysfs.ts';
+import { removeTrees, spiedFiles, writeTree } from '../test-sysfs.ts';
 import {
   createPciGpuLookup,
   normalizePciBusId,

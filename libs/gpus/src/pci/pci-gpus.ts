@@ -1,9 +1,11 @@
 import path from 'node:path';
 
-import type { PciGpu } from '../reading.ts';
+import { GPU_VENDORS, type GpuVendor, type PciGpu } from '../reading.ts';
 import { findEntries, findText, hostFiles, type DeviceFiles } from './device-files.ts';
 
-const VENDORS: Readonly<Record<string, PciGpu['vendor']>> = { '0x10de': 'nvidia', '0x1002': 'amd' };
+const VENDORS = new Map<string, GpuVendor>(
+  (Object.keys(GPU_VENDORS) as GpuVendor[]).map((vendor) => [GPU_VENDORS[vendor].pciVendorId, vendor]),
+);
 /** VGA, 3D and other display controllers; Instinct MI300 says "processing accelerator". (PCI ID database, classes 03, 12.) */
 const GPU_CLASSES = ['0x0300', '0x0302', '0x0380', '0x1200'];
 /**
@@ -119,7 +121,7 @@ function gpuDevices(files: DeviceFiles, folder: string): GpuDevice[] {
     .flatMap((name): GpuDevice[] => {
       const device = path.join(folder, name);
       const pciBusId = normalizePciBusId(name);
-      const vendor = VENDORS[findText(files, path.join(device, 'vendor')) ?? ''];
+      const vendor = VENDORS.get(findText(files, path.join(device, 'vendor')) ?? '');
       if (pciBusId === undefined || vendor === undefined) return [];
       const pciClass = findText(files, path.join(device, 'class'))?.slice(0, 6) ?? '';
       return GPU_CLASSES.includes(pciClass) ? [{ pciBusId, vendor, device }] : [];

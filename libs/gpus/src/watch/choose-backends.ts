@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 
-import type { BackendName, PciGpu } from '../reading.ts';
+import type { BackendName, GpuVendor, PciGpu } from '../reading.ts';
 
 export interface HostSigns {
   /** GPUs on the PCI bus. */
@@ -29,7 +29,7 @@ export function chooseBackends(
   withoutLibrary: boolean,
 ): BackendChoice {
   if (wanted !== 'auto') return { backends: [wanted], nothing: undefined };
-  const has = (vendor: PciGpu['vendor']): boolean => pci.some((gpu) => gpu.vendor === vendor);
+  const has = (vendor: GpuVendor): boolean => pci.some((gpu) => gpu.vendor === vendor);
   const backends: BackendName[] = [];
   if (has('nvidia') || nvidiaDriver || nvidiaSmi !== undefined) {
     backends.push(nvidiaSmi !== undefined && withoutLibrary ? 'nvidia-smi' : 'nvml');

@@ -11,7 +11,7 @@ import {
 } from '@llm-monitor/fake-nvml';
 import { systemClock, type Clock } from '@llm-monitor/metrics-core';
 
-import { removeTrees, writeTree } from '../backends/amdgpu/test-sysfs.ts';
+import { removeTrees, writeTree } from '../test-sysfs.ts';
 import { ProcessOwners } from '../processes/process-owners.ts';
 import type { GpuSnapshot, WatchedGpu } from '../snapshot.ts';
 import { startGpuWatch, type GpuWatch, type GpuWatchParts, type GpuWatchSettings } from './gpu-watch.ts';

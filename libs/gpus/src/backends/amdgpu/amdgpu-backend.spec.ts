@@ -2,9 +2,11 @@ import path from 'node:path';
 
 import { BackendError, type BackendReading, type PciGpu } from '../../reading.ts';
 import { misdeclaredPoints } from '../../test-declared.ts';
+import { figure } from '../../test-reading.ts';
+import { removeTrees, spiedFiles, writeTree, type Tree } from '../../test-sysfs.ts';
 import { createAmdgpuBackend } from './amdgpu-backend.ts';
 import { readSysfsTree } from './read-sysfs-tree.ts';
-import { cardFiles, figure, removeTrees, spiedFiles, writeTree, type Tree } from './test-sysfs.ts';
+import { cardFiles } from './test-cards.ts';
 
 afterEach(removeTrees);
 

@@ -1,6 +1,8 @@
+import { figure } from '../../test-reading.ts';
+import { removeTrees, spiedFiles, writeTree } from '../../test-sysfs.ts';
 import { AmdgpuProcesses } from './amdgpu-processes.ts';
 import { createAmdgpuBackend } from './amdgpu-backend.ts';
-import { cardFiles, figure, removeTrees, spiedFiles, writeTree } from './test-sysfs.ts';
+import { cardFiles } from './test-cards.ts';
 
 afterEach(removeTrees);
 

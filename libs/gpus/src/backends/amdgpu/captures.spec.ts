@@ -5,9 +5,9 @@ import { captureFiles, capturesDirectory, capturesReason } from '@llm-monitor/te
 
 import { BackendError, type BackendReading } from '../../reading.ts';
 import { misdeclaredPoints } from '../../test-declared.ts';
+import { figure, readingLines } from '../../test-reading.ts';
 import { readSysfsTree } from './read-sysfs-tree.ts';
 import { readRocmJson } from './rocm-smi-json.ts';
-import { figure, readingLines } from './test-sysfs.ts';
 
 /** Goldens are rewritten with UPDATE_GOLDENS=1; their diff is then read before it is committed. */
 const updateGoldens = process.env['UPDATE_GOLDENS'] === '1';

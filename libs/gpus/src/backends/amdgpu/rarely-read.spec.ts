@@ -1,7 +1,7 @@
 import path from 'node:path';
 
+import { removeTrees, spiedFiles, writeTree } from '../../test-sysfs.ts';
 import { rarelyRead } from './rarely-read.ts';
-import { removeTrees, spiedFiles, writeTree } from './test-sysfs.ts';
 
 afterEach(removeTrees);
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 
 import { misdeclaredPoints } from '../../test-declared.ts';
+import { figure } from '../../test-reading.ts';
 import { readRocmJson } from './rocm-smi-json.ts';
-import { figure } from './test-sysfs.ts';
 
 describe('rocm-smi --json', () => {
   it.each([

@@ -2,10 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { hostFiles, type DeviceFiles } from '../../pci/device-files.ts';
-import type { BackendReading, GpuReading } from '../../reading.ts';
+import { hostFiles, type DeviceFiles } from './pci/device-files.ts';
 
-/** What the tests of this backend share: sysfs trees in a temporary folder, and a watch on what is opened. */
+/** What the tests of backends share: sysfs trees in a temporary folder, and a watch on what is opened. */
 export interface Tree {
   readonly root: string;
   readonly sysfs: string;
@@ -18,7 +17,7 @@ export interface Tree {
 const roots: string[] = [];
 
 export function writeTree(files: Readonly<Record<string, string | Buffer>>): Tree {
-  const root = mkdtempSync(path.join(tmpdir(), 'amdgpu-'));
+  const root = mkdtempSync(path.join(tmpdir(), 'sysfs-'));
   roots.push(root);
   const tree: Tree = {
     root,
@@ -42,23 +41,6 @@ export function writeTree(files: Readonly<Record<string, string | Buffer>>): Tre
 
 export function removeTrees(): void {
   for (const root of roots.splice(0)) rmSync(root, { recursive: true, force: true });
-}
-
-/** Files of one card below `sys`, as paths in the device's folder. */
-export function cardFiles(
-  card: number,
-  pciBusId: string,
-  files: Readonly<Record<string, string | Buffer>>,
-  deviceId = '744C',
-): Record<string, string | Buffer> {
-  const device = `sys/class/drm/card${card}/device`;
-  return Object.fromEntries([
-    [
-      `${device}/uevent`,
-      `DRIVER=amdgpu\nPCI_CLASS=30000\nPCI_ID=1002:${deviceId}\nPCI_SLOT_NAME=${pciBusId}\n`,
-    ],
-    ...Object.entries(files).map(([name, content]) => [`${device}/${name}`, content] as const),
-  ]);
 }
 
 /** Reads of the host's files, each path remembered; those named in `errors` (by the end of their path) fail with a code. */
@@ -86,26 +68,4 @@ export function spiedFiles(
       return hostFiles.linkTarget(link);
     },
   };
-}
-
-/** A reading as lines that a reviewer can read: each GPU, its figures, and what was dropped. */
-export function readingLines(reading: BackendReading): string {
-  const lines = [
-    ...reading.gpus.flatMap(({ gpu, uuid, condition, facts, points }) => [
-      `gpu ${gpu} ${uuid} ${condition} ${JSON.stringify(facts)}`,
-      ...points.map(({ metric, labels, value }) => `${metric}${labelText(labels)} ${value}`),
-    ]),
-    ...reading.unparsed.map(({ field, value }) => `unparsed ${field} ${value}`),
-  ];
-  return `${lines.join('\n')}\n`;
-}
-
-/** The value of a GPU's figure, `gpu_clock_hertz{domain="memory"}`; undefined where it has none. */
-export function figure(gpu: GpuReading | undefined, series: string): number | undefined {
-  return gpu?.points.find(({ metric, labels }) => `${metric}${labelText(labels)}` === series)?.value;
-}
-
-function labelText(labels: Readonly<Record<string, string>> = {}): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${value}"`);
-  return pairs.length === 0 ? '' : `{${pairs.join()}}`;
 }
