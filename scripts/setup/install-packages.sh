@@ -42,3 +42,9 @@ if ! npm ci --include=dev --no-audit --no-fund --no-progress >.cache/npm-ci.log 
   echo 'npm ci failed: its output is above and in .cache/npm-ci.log. Is the package registry reachable?' >&2
   exit 1
 fi
+
+# npm ci has them installed (lefthook.yml), where this is a clone.
+hook=$(git rev-parse --git-path hooks/pre-commit 2>/dev/null || true)
+if [ -n "$hook" ] && grep -qs lefthook "$hook"; then
+  echo 'Git hooks are installed: they check what is committed and pushed; git commit --no-verify skips them once.'
+fi

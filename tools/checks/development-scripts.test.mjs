@@ -44,6 +44,29 @@ describe(PACKAGES, () => {
       `node is not installed, and Node.js 20.19 or newer with npm is needed.\n  scripts/setup/install-dependencies.sh --without-docker\n`,
     );
   });
+
+  for (const { where, hook, says } of [
+    { where: 'in a clone', hook: '# calls lefthook\n', says: /\nGit hooks are installed: .*\n$/ },
+    { where: 'with hooks of its own', hook: '# calls nothing\n', says: /^Installing packages .*\n$/ },
+    { where: 'outside of a clone', hook: undefined, says: /^Installing packages .*\n$/ },
+  ]) {
+    it(`says what it installs, ${where}`, (test) => {
+      const folder = scratch(test);
+      rmSync(join(folder, 'node_modules/.package-lock.json'));
+      mkdirSync(join(folder, 'bin'));
+      writeFileSync(join(folder, 'bin/npm'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
+      if (hook !== undefined) {
+        assert.equal(spawnSync('git', ['init', '--quiet', folder]).status, 0);
+        writeFileSync(join(folder, '.git/hooks/pre-commit'), hook);
+      }
+      const { status, stdout, stderr } = spawnSync(join(folder, PACKAGES), {
+        encoding: 'utf8',
+        env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH']}`, GIT_DIR: undefined },
+      });
+      assert.equal(status, 0, stderr);
+      assert.match(stdout, says);
+    });
+  }
 });
 
 // They mostly wait, so that several at a time take no longer than one.
