@@ -156,7 +156,8 @@ type Titles = (watched: WatchedGpu) => string;
 
 function titles(gpus: readonly WatchedGpu[]): Titles {
   const several = hasSeveralVendors(gpus);
-  return ({ reading: { gpu, facts } }) => (several ? `${GPU_VENDORS[facts.vendor].title} GPU ${gpu}` : `GPU ${gpu}`);
+  return ({ reading: { gpu, facts } }) =>
+    several ? `${GPU_VENDORS[facts.vendor].title} GPU ${gpu}` : `GPU ${gpu}`;
 }
 
 function hasSeveralVendors(gpus: readonly WatchedGpu[]): boolean {
