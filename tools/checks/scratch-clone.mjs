@@ -88,9 +88,12 @@ export class ScratchClone {
   }
 }
 
-/** Ours without what would point git or Nx back at this workspace (a git hook sets GIT_DIR), or silence the hooks. */
+/**
+ * Ours without what would point git or Nx back at this workspace (a git hook sets GIT_DIR), silence the hooks, or ask a few
+ * tests for the coverage of all.
+ */
 function environment() {
-  const own = Object.entries(process.env).filter(([name]) => !/^(GIT_|NX_|LEFTHOOK)/.test(name));
+  const own = Object.entries(process.env).filter(([name]) => !/^(GIT_|NX_|LEFTHOOK|COVERAGE)/.test(name));
   return {
     ...Object.fromEntries(own),
     // The programs that install-test-tools.sh unpacked, which a clone has not.
