@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { planIncident, type IncidentName } from '@llm-monitor/simulation';
@@ -28,7 +28,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await mock.stop(0);
-  rmSync(mock.folder, { recursive: true, force: true });
 });
 
 function start(incident: IncidentName, target?: string): void {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -50,7 +50,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await mock.stop(0);
-  rmSync(mock.folder, { recursive: true, force: true });
 });
 
 function chat(engine: string, body: object, signal?: AbortSignal): Promise<Response> {

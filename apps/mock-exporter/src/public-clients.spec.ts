@@ -1,5 +1,3 @@
-import { rmSync } from 'node:fs';
-
 import type { EngineState } from '@llm-monitor/simulation';
 import { Ollama } from 'ollama';
 import OpenAI, { APIError, APIUserAbortError, NotFoundError } from 'openai';
@@ -38,7 +36,6 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await mock.stop(0);
-  rmSync(mock.folder, { recursive: true, force: true });
 });
 
 async function setSpeed(speed: number): Promise<void> {

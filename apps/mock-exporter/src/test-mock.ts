@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -9,7 +9,7 @@ import { loadScenario } from './load-scenario.ts';
 import { startMock, type RunningMock } from './mock.ts';
 import { settings } from './settings.ts';
 
-/** A mock for tests on ports that the system chooses. */
+/** A mock for tests on ports that the system chooses; its folder goes with it. */
 export interface TestMock extends RunningMock {
   readonly folder: string;
   urlOf(engine: string): string;
@@ -47,5 +47,9 @@ export async function startTestMock(
     log: createLogger({ app: 'mock-exporter', level: 'fatal' }),
   });
   const urlOf = (name: string): string => mock.engines.find((engine) => engine.name === name)?.url ?? '';
-  return { ...mock, folder, urlOf };
+  const stop = async (graceSeconds: number): Promise<void> => {
+    await mock.stop(graceSeconds);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { ...mock, folder, urlOf, stop };
 }
