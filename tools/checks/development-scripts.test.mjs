@@ -55,14 +55,16 @@ describe(PACKAGES, () => {
       rmSync(join(folder, 'node_modules/.package-lock.json'));
       mkdirSync(join(folder, 'bin'));
       writeFileSync(join(folder, 'bin/npm'), '#!/bin/sh\nexit 0\n', { mode: 0o755 });
+      const env = {
+        ...{ ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH']}`, GIT_DIR: undefined },
+        ...{ GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' },
+      };
       if (hook !== undefined) {
-        assert.equal(spawnSync('git', ['init', '--quiet', folder]).status, 0);
+        assert.equal(spawnSync('git', ['init', '--quiet', folder], { env }).status, 0);
+        mkdirSync(join(folder, '.git/hooks'), { recursive: true });
         writeFileSync(join(folder, '.git/hooks/pre-commit'), hook);
       }
-      const { status, stdout, stderr } = spawnSync(join(folder, PACKAGES), {
-        encoding: 'utf8',
-        env: { ...process.env, PATH: `${join(folder, 'bin')}:${process.env['PATH']}`, GIT_DIR: undefined },
-      });
+      const { status, stdout, stderr } = spawnSync(join(folder, PACKAGES), { encoding: 'utf8', env });
       assert.equal(status, 0, stderr);
       assert.match(stdout, says);
     });

@@ -80,8 +80,12 @@ describe('the repository', () => {
       assert.equal(status, 0, stderr);
       const read = (/** @type {string} */ name) =>
         readFileSync(join(workspaceRoot, 'apps', app, 'dist', name), 'utf8');
+      const { bomFormat, specVersion, serialNumber, components: listed } = JSON.parse(read('sbom.cdx.json'));
+      assert.deepEqual([bomFormat, specVersion], ['CycloneDX', '1.6']);
+      // actions/attest takes none for CycloneDX without it.
+      assert.match(serialNumber, /^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}$/);
       /** @type {{ name: string, purl: string, licenses: { license: { id: string } }[] }[]} */
-      const components = JSON.parse(read('sbom.cdx.json')).components;
+      const components = listed;
       const purls = components.map(({ purl }) => purl);
       assert.match(purls.join(' '), /pkg:npm\/%40koa\/router@\d\S+ .*pkg:npm\/koa@\d/);
       assert.equal(new Set(purls).size, purls.length, 'no package is there twice');

@@ -1,6 +1,7 @@
 // Writes what an app's bundles hold: `dist/LICENSES.txt`, our licence and the name, version and licence of each package, as
 // they ask of everybody who passes them on; and `dist/sbom.cdx.json`, the same list for programs (CycloneDX 1.6), since no
 // scanner sees a package within a bundle. `node tools/ci/licences.mjs apps/monitor` after its build.
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,36 +36,36 @@ writeFileSync(
 );
 
 const { name, version } = JSON.parse(readFileSync(join(workspaceRoot, app, 'package.json'), 'utf8'));
+const contents = {
+  metadata: {
+    component: { type: 'application', 'bom-ref': name, name, version, licenses: [licensed('Apache-2.0')] },
+  },
+  components: packages.map((each) => ({
+    type: 'library',
+    'bom-ref': addressOf(each),
+    name: each.name,
+    version: each.version,
+    purl: addressOf(each),
+    licenses: [licensed(each.licence)],
+  })),
+  dependencies: [{ ref: name, dependsOn: packages.map(addressOf) }],
+};
+const format = {
+  bomFormat: 'CycloneDX',
+  specVersion: '1.6',
+  serialNumber: `urn:uuid:${uuidOf(JSON.stringify(contents))}`,
+  version: 1,
+};
 writeFileSync(
   join(workspaceRoot, app, 'dist/sbom.cdx.json'),
-  JSON.stringify(
-    {
-      bomFormat: 'CycloneDX',
-      specVersion: '1.6',
-      version: 1,
-      metadata: {
-        component: {
-          type: 'application',
-          'bom-ref': name,
-          name,
-          version,
-          licenses: [licensed('Apache-2.0')],
-        },
-      },
-      components: packages.map((each) => ({
-        type: 'library',
-        'bom-ref': addressOf(each),
-        name: each.name,
-        version: each.version,
-        purl: addressOf(each),
-        licenses: [licensed(each.licence)],
-      })),
-      dependencies: [{ ref: name, dependsOn: packages.map(addressOf) }],
-    },
-    null,
-    2,
-  ),
+  JSON.stringify({ ...format, ...contents }, null, 2),
 );
+
+/** A UUID of one's own making (version 8, RFC 9562): the same list has the same one, whenever it is built. @param {string} text */
+function uuidOf(text) {
+  const hash = createHash('sha256').update(text).digest('hex');
+  return `${hash.slice(0, 8)}-${hash.slice(8, 12)}-8${hash.slice(13, 16)}-8${hash.slice(17, 20)}-${hash.slice(20, 32)}`;
+}
 
 /** The package URL, by which scanners look up what is known of a package. @param {{ name: string, version: string }} each */
 function addressOf({ name, version }) {

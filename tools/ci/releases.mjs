@@ -3,9 +3,10 @@
 //   main           edge, sha-1234abc                 the apps that the change affects
 //   v1.2.3         1.2.3, and 1.2 and latest         unless a newer one is there; every app
 //   weekly         1.2.3-20261123, 1.2, latest       of the newest release, for what lies below it is mended without us,
-//                  edge, edge-20261123               and of main; every app
+//                  edge, edge-20261123               and of main, where CI has passed; every app
 //
-// A version's own tag (1.2.3) is written once and then stays.
+// The workflow asks once more before it sets a tag: a job that is run again must not take back what a newer one has set,
+// and a version's own tag (1.2.3) is written once and then stays.
 import { spawnSync } from 'node:child_process';
 import { pathToFileURL } from 'node:url';
 
@@ -16,16 +17,22 @@ import { pathToFileURL } from 'node:url';
  * @property {string} commit  of the ref
  * @property {string} day  20261123
  * @property {readonly string[]} versions  every tag of the repository
+ * @property {boolean} passed  whether CI has passed for the commit
  */
 
-/** @typedef {{ at: string, tags: string[] }} Release  a commit or tag, and the tags of its images */
+/**
+ * @typedef {object} Release
+ * @property {string} at  a commit, or the ref of a tag
+ * @property {string} release  1.2.3, of which it is a build; empty for main
+ * @property {string[]} tags  of its images, the first as their version
+ */
 
 /**
  * @param {Occasion} occasion
  * @returns {Release[]}
- * @throws {Error} for a ref that is not published
+ * @throws {Error} for what is not published
  */
-export function releasesOf({ event, ref, commit, day, versions }) {
+export function releasesOf({ event, ref, commit, day, versions, passed }) {
   const stable = versions
     .filter((tag) => /^v\d+\.\d+\.\d+$/.test(tag))
     .map((tag) => tag.slice(1))
@@ -34,12 +41,15 @@ export function releasesOf({ event, ref, commit, day, versions }) {
   const newestLike = (/** @type {string} */ version) =>
     stable.filter((other) => minorOf(other) === minorOf(version)).at(-1);
 
+  if (!passed && event === 'push')
+    throw new Error(`ci.yaml has not passed for ${commit}: let it pass there, then run this again`);
   if (ref.startsWith('refs/tags/')) {
     const version = /^refs\/tags\/v(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)$/.exec(ref)?.[1];
     if (version === undefined) throw new Error(`${ref} is no version: a release is tagged as v1.2.3`);
     return [
       {
         at: ref,
+        release: version,
         tags: [
           version,
           ...(newestLike(version) === version ? [minorOf(version)] : []),
@@ -50,12 +60,18 @@ export function releasesOf({ event, ref, commit, day, versions }) {
   }
   if (ref !== 'refs/heads/main')
     throw new Error(`${ref} is not published: only main and tags of versions are`);
-  if (event === 'push') return [{ at: commit, tags: ['edge', `sha-${commit.slice(0, 7)}`] }];
+  if (event === 'push') return [{ at: commit, release: '', tags: ['edge', `sha-${commit.slice(0, 7)}`] }];
   return [
     ...(newest === undefined
       ? []
-      : [{ at: `refs/tags/v${newest}`, tags: [`${newest}-${day}`, minorOf(newest), 'latest'] }]),
-    { at: commit, tags: ['edge', `edge-${day}`] },
+      : [
+          {
+            at: `refs/tags/v${newest}`,
+            release: newest,
+            tags: [`${newest}-${day}`, minorOf(newest), 'latest'],
+          },
+        ]),
+    ...(passed ? [{ at: commit, release: '', tags: ['edge', `edge-${day}`] }] : []),
   ];
 }
 
@@ -79,32 +95,50 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
 }
 
 /** @param {NodeJS.ProcessEnv} environment of a job; APPS is a list in JSON, or empty for every app */
-function printReleases({ GITHUB_EVENT_NAME = '', GITHUB_REF = '', GITHUB_REPOSITORY = '', APPS = '' }) {
+function printReleases({
+  GITHUB_EVENT_NAME = '',
+  GITHUB_REF = '',
+  GITHUB_REPOSITORY = '',
+  APPS = '',
+  PASSED,
+}) {
   const releases = releasesOf({
     event: GITHUB_EVENT_NAME,
     ref: GITHUB_REF,
     commit: git('rev-parse', 'HEAD'),
     day: new Date().toISOString().slice(0, 10).replaceAll('-', ''),
     versions: git('tag', '--list').split('\n'),
-  }).map(({ at, tags }) => {
+    passed: PASSED === 'true',
+  }).map(({ at, release, tags }) => {
     const commit = git('rev-parse', `${at}^{commit}`);
-    const apps = APPS === '' ? appsAt(commit) : /** @type {string[]} */ (JSON.parse(APPS));
     checkVersion(at, commit);
-    return { commit, apps, tags };
+    return {
+      commit,
+      release,
+      tags,
+      apps: APPS === '' ? appsAt(commit) : /** @type {string[]} */ (JSON.parse(APPS)),
+    };
   });
-  const images = releases.flatMap(({ commit, apps, tags }) => {
+  const images = releases.flatMap(({ commit, release, tags, apps }) => {
     const created = git('log', '-1', '--date=format-local:%Y-%m-%dT%H:%M:%SZ', '--format=%cd %ct', commit);
     const [createdAt, epoch] = created.split(' ');
     return apps.map((app) => ({
-      ...{ app, commit, createdAt, epoch, version: tags[0] },
+      ...{ app, commit, createdAt, epoch, release, version: tags[0] },
+      description: descriptionOf(app, commit),
       tags: tags.map((tag) => `type=raw,value=${tag}`).join('\n'),
     }));
   });
-  const bundles = releases.map(({ commit, apps }) => ({ commit, apps: apps.join(',') }));
+  // The newest release and main may be one commit, which is bundled once.
+  const bundles = new Map(releases.map(({ commit, apps }) => [commit, { commit, apps: apps.join(',') }]));
   console.log(`registry=ghcr.io/${GITHUB_REPOSITORY.toLowerCase()}`); // it takes no capital letters
-  console.log(`commits=${releases.map(({ commit }) => commit).join(' ')}`);
-  console.log(`bundles=${JSON.stringify(bundles)}`);
+  console.log(`bundles=${JSON.stringify([...bundles.values()])}`);
   console.log(`images=${JSON.stringify(images)}`);
+}
+
+/** What the Dockerfile of an app says that it is. @param {string} app @param {string} commit */
+function descriptionOf(app, commit) {
+  const text = git('show', `${commit}:apps/${app}/Dockerfile`);
+  return /image\.description="([^"]*)"/.exec(text)?.[1] ?? '';
 }
 
 /** The apps that have an image in a commit. @param {string} commit */
@@ -115,7 +149,7 @@ function appsAt(commit) {
 
 /** @param {string} at @param {string} commit @throws {Error} where the apps would say another version than their tag */
 function checkVersion(at, commit) {
-  const tagged = /^refs\/tags\/v([^-]+)/.exec(at)?.[1];
+  const tagged = /^refs\/tags\/v(.+)$/.exec(at)?.[1];
   const { version } = JSON.parse(git('show', `${commit}:package.json`));
   if (tagged !== undefined && tagged !== version)
     throw new Error(`${at} is on a commit whose package.json says ${version}: one of the two is wrong`);
