@@ -19,10 +19,11 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
       [...page.matchAll(new RegExp(`\`\`\`${language}\n([\\s\\S]*?)\`\`\``, 'g'))].map(
         ([, text = '']) => text,
       );
-    const [answers = ''] = blocks('http');
+    const [answers = '', loading = ''] = blocks('http');
     const [adapter = '', vendor = '', backend = '', spec = '', choice = ''] = blocks('ts');
 
     write('libs/engines/fixtures/acme-1.2.http', answers);
+    write('libs/engines/fixtures/acme-1.2-loading.http', loading);
     write('libs/engines/src/adapters/acme.ts', adapter);
     edit('libs/engines/src/registry.ts', [
       [/^import .* from '\.\/adapters\//m, "import { acme } from './adapters/acme.ts';\n$&"],
@@ -82,6 +83,8 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
     assert.deepEqual(clone.run('git', ['status', '--short', 'libs/engines']).split('\n').sort(), [
       '',
       ' M libs/engines/src/registry.ts',
+      '?? libs/engines/fixtures/acme-1.2-loading.golden',
+      '?? libs/engines/fixtures/acme-1.2-loading.http',
       `?? ${GOLDEN}`,
       '?? libs/engines/fixtures/acme-1.2.http',
       '?? libs/engines/src/adapters/acme.ts',
@@ -101,6 +104,13 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
       'llm_time_to_first_token_seconds_sum{server="saved",engine="acme",model="acme-7b"} 9.1',
     ])
       assert.ok(golden.split('\n').includes(line), `${line} is not in\n${golden}`);
+  });
+
+  it('shows an engine that is known, and says so, while it loads', () => {
+    assert.match(
+      read('libs/engines/fixtures/acme-1.2-loading.golden'),
+      /^# engine acme, by \/version answered as it does; state loading;/,
+    );
   });
 
   it('shows a GPU backend whose tests pass, and that is chosen', () => {
