@@ -33,7 +33,7 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
     write('libs/gpus/src/backends/acme/acme-backend.ts', backend);
     write('libs/gpus/src/backends/acme/acme-backend.spec.ts', spec);
     edit('libs/gpus/src/reading.ts', [
-      [/^export const BACKENDS = \[(.*)\] as const;$/m, "export const BACKENDS = [$1, 'acme'] as const;"],
+      [/^export const BACKEND_VENDORS = \{$/m, "$&\n  acme: 'acme',"],
       [/^export const GPU_VENDORS = \{$/m, `$&\n  ${vendor.trim()}`],
     ]);
     edit('libs/gpus/src/watch/create-backend.ts', [

@@ -9,7 +9,7 @@ import {
   oneOf,
   type SettingsOf,
 } from '@llm-monitor/config';
-import { BACKENDS } from '@llm-monitor/gpus';
+import { BACKEND_VENDORS, BACKENDS } from '@llm-monitor/gpus';
 
 /** Every setting of the gpu-exporter, once. */
 export const settings = defineSettings(
@@ -122,10 +122,11 @@ export const settings = defineSettings(
           ? undefined
           : `${names.staleAfter} (${staleAfter} s) is below ${names.deadline} (${deadline} s), so a slow driver would lose its readings before it counts as hung; raise ${names.staleAfter} or lower ${names.deadline}`,
       ({ backend, nvmlLibrary, nvidiaSmi }, names) => {
-        if (backend === 'amdgpu' && nvmlLibrary !== undefined)
-          return `${names.nvmlLibrary} is set and ${names.backend} is amdgpu, which never loads it; drop one of them`;
-        if (backend === 'amdgpu' && nvidiaSmi !== undefined)
-          return `${names.nvidiaSmi} is set and ${names.backend} is amdgpu, which never runs it; drop one of them`;
+        if (backend === 'auto' || BACKEND_VENDORS[backend] === 'nvidia') return undefined;
+        if (nvmlLibrary !== undefined)
+          return `${names.nvmlLibrary} is set and ${names.backend} is ${backend}, which never loads it; drop one of them`;
+        if (nvidiaSmi !== undefined)
+          return `${names.nvidiaSmi} is set and ${names.backend} is ${backend}, which never runs it; drop one of them`;
         return undefined;
       },
     ],

@@ -11,7 +11,7 @@ import {
   type SettingsOf,
 } from '@llm-monitor/config';
 import { targetSetting } from '@llm-monitor/engines';
-import { BACKENDS } from '@llm-monitor/gpus';
+import { BACKEND_VENDORS, BACKENDS } from '@llm-monitor/gpus';
 
 /** Rates and charts need readings closer together than a minute. */
 const SLOWEST_READING_SECONDS = 40;
@@ -128,9 +128,9 @@ export const settings = defineSettings(
         if (nvmlLibrary === undefined) return undefined;
         if (!gpus)
           return `${names.nvmlLibrary} is set and ${names.gpus} is off, so it would never be loaded; drop one of them`;
-        return gpuBackend === 'amdgpu'
-          ? `${names.nvmlLibrary} is set and ${names.gpuBackend} is amdgpu, which never loads it; drop one of them`
-          : undefined;
+        return gpuBackend === 'auto' || BACKEND_VENDORS[gpuBackend] === 'nvidia'
+          ? undefined
+          : `${names.nvmlLibrary} is set and ${names.gpuBackend} is ${gpuBackend}, which never loads it; drop one of them`;
       },
       ({ targets }, names) => {
         const twin = targets.find(

@@ -15,6 +15,7 @@ export {
 } from './gpu-metrics.ts';
 export {
   BACKEND_FAILURES,
+  BACKEND_VENDORS,
   BackendError,
   BACKENDS,
   DOWN_REASONS,

@@ -2,16 +2,29 @@ import type { Labels } from '@llm-monitor/metrics-core';
 
 import type { GpuMetricName } from './gpu-metrics.ts';
 
-/** What reads GPUs: one of a vendor's ways to them. */
-export const BACKENDS = ['nvml', 'nvidia-smi', 'amdgpu'] as const;
-export type BackendName = (typeof BACKENDS)[number];
-
 /** Who makes GPUs that are read, by the label `vendor`. */
 export const GPU_VENDORS = {
   nvidia: { title: 'NVIDIA', pciVendorId: '0x10de', computePlatform: 'CUDA' },
   amd: { title: 'AMD', pciVendorId: '0x1002', computePlatform: 'ROCm' },
-} as const;
+} as const satisfies Record<string, GpuVendorFacts>;
 export type GpuVendor = keyof typeof GPU_VENDORS;
+
+interface GpuVendorFacts {
+  readonly title: string;
+  /** As sysfs writes it. */
+  readonly pciVendorId: string;
+  /** What `cudaVersion` is the version of. */
+  readonly computePlatform: string;
+}
+
+/** What reads GPUs, one of a vendor's ways to them, and whose. */
+export const BACKEND_VENDORS = {
+  nvml: 'nvidia',
+  'nvidia-smi': 'nvidia',
+  amdgpu: 'amd',
+} as const satisfies Record<string, GpuVendor>;
+export type BackendName = keyof typeof BACKEND_VENDORS;
+export const BACKENDS = Object.keys(BACKEND_VENDORS) as BackendName[];
 
 /** Why a GPU that is known gives no readings. */
 export const DOWN_REASONS = [
@@ -69,7 +82,10 @@ export interface GpuProcess {
 export interface GpuReading {
   /** The label `gpu`: the driver's own index. */
   readonly gpu: string;
-  /** The label `uuid`: NVIDIA's UUID, AMD's unique_id, else the PCI address. Unique on a host. */
+  /**
+   * The label `uuid`: the driver's identity of the board (NVIDIA's UUID, AMD's unique_id), else the PCI address, else the
+   * vendor and the index, `nvidia-0`. Unique on a host.
+   */
   readonly uuid: string;
   readonly condition: GpuCondition;
   readonly facts: GpuFacts;

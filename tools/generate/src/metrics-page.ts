@@ -1,6 +1,7 @@
 import { llmFamilies, type CanonicalFamily } from '@llm-monitor/engines';
 import { httpFamilies } from '@llm-monitor/exporter-http';
 import {
+  BACKENDS,
   exporterMetrics,
   gpuMetrics,
   SCOPE_LABELS,
@@ -54,10 +55,10 @@ export function metricsPage(): string {
     ),
     'and, of values that were left out: `negative`, `ratio_above_one`, `other_type` (the engine prints another type under this name), `unequal_buckets` (histograms that cannot be added).',
     '## GPUs',
-    `Each of these has the labels ${codes(SCOPE_LABELS.gpu)} and those named here: \`gpu\` is the driver’s own index, \`uuid\` is NVIDIA’s UUID, AMD’s unique id, or the PCI address where there is none. Facts are on \`gpu_info\`. Where each figure comes from is in [gpus.md](gpus.md).`,
+    `Each of these has the labels ${codes(SCOPE_LABELS.gpu)} and those named here: \`gpu\` is the driver’s own index, \`uuid\` is the driver’s identity of the board (NVIDIA’s UUID, AMD’s unique id), or the PCI address where there is none. Facts are on \`gpu_info\`. Where each figure comes from is in [gpus.md](gpus.md).`,
     familyTable([...ofGpus, ...driver]),
     '### How the GPUs are read',
-    'One backend reads the GPUs of a vendor: `nvml`, `nvidia-smi` or `amdgpu`. Its duration, last success and errors are in `llm_monitor_collector_*`, where `collector` is the name of the backend.',
+    `The GPUs of a vendor are read by one backend of ${codes(BACKENDS)}. Its duration, last success and errors are in \`llm_monitor_collector_*\`, where \`collector\` is the name of the backend.`,
     familyTable(ofTheExporter),
     '## The truth about a simulated host',
     'Only in the mock-exporter, to compare with what the exporters report of the same instant.',

@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { GPU_VENDORS } from '../reading.ts';
 import { chooseBackends, findNvidiaSmi, hasNvidiaDriver, type HostSigns } from './choose-backends.ts';
 
 const BARE: HostSigns = { pci: [], nvidiaDriver: false, nvidiaSmi: undefined };
@@ -22,6 +23,11 @@ describe('chooseBackends', () => {
     const choice = chooseBackends('auto', { ...BARE, ...signs }, withoutLibrary);
     expect(choice.backends).toEqual(backends);
     expect(choice.nothing === undefined).toBe(backends.length > 0);
+  });
+
+  it('says whose GPUs it has looked for in vain', () => {
+    const { nothing } = chooseBackends('auto', BARE, false);
+    for (const { title } of Object.values(GPU_VENDORS)) expect(nothing).toContain(title);
   });
 
   it('takes the one that the settings name, whatever the host shows', () => {

@@ -1,7 +1,7 @@
 import { access, constants } from 'node:fs/promises';
 import path from 'node:path';
 
-import type { BackendName, GpuVendor, PciGpu } from '../reading.ts';
+import { GPU_VENDORS, type BackendName, type GpuVendor, type PciGpu } from '../reading.ts';
 
 export interface HostSigns {
   /** GPUs on the PCI bus. */
@@ -38,10 +38,13 @@ export function chooseBackends(
   if (backends.length > 0) return { backends, nothing: undefined };
   return {
     backends,
-    nothing:
-      'no NVIDIA or AMD GPU on the PCI bus, no NVIDIA library and no nvidia-smi: if this host has a GPU, is its driver installed, and in a container, was the GPU given to it?',
+    nothing: `no ${VENDOR_TITLES} GPU on the PCI bus, no NVIDIA library and no nvidia-smi: if this host has a GPU, is its driver installed, and in a container, was the GPU given to it?`,
   };
 }
+
+const VENDOR_TITLES = Object.values(GPU_VENDORS)
+  .map(({ title }) => title)
+  .join(' or ');
 
 const LIBRARY_FOLDERS = [
   '/usr/lib/x86_64-linux-gnu',
