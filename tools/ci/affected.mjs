@@ -42,6 +42,12 @@ export const AFFECTED = [
     workspace: true,
   },
   {
+    change: 'the guide for contributors, whose examples are tried',
+    files: ['CONTRIBUTING.md'],
+    ...NOTHING,
+    workspace: true,
+  },
+  {
     change: 'one app',
     files: ['apps/llm-exporter/src/main.ts'],
     ...NOTHING,
