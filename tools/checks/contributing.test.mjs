@@ -20,7 +20,7 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
         ([, text = '']) => text,
       );
     const [answers = '', loading = ''] = blocks('http');
-    const [adapter = '', vendor = '', backend = '', spec = '', choice = ''] = blocks('ts');
+    const [adapter = '', vendor = '', backend = '', spec = '', choice = '', mends = ''] = blocks('ts');
 
     write('libs/engines/fixtures/acme-1.2.http', answers);
     write('libs/engines/fixtures/acme-1.2-loading.http', loading);
@@ -40,6 +40,7 @@ describe('CONTRIBUTING.md', { skip: noGit }, () => {
       [/^import /m, "import { createAcmeBackend } from '../backends/acme/acme-backend.ts';\n$&"],
       [/^const backends = \{$/m, '$&\n  acme: ({ sysfsRoot }) => createAcmeBackend({ sysfsRoot }),'],
     ]);
+    edit('libs/gpus/src/mends.ts', [[/^const vendorMends: .* = \{$/m, `$&\n  ${mends.trim()}`]]);
     edit('libs/gpus/src/watch/choose-backends.ts', [
       [/^ {2}if \(has\('amd'\)\).*$/m, `$&\n  ${choice.trim()}`],
     ]);

@@ -1,6 +1,6 @@
 import {
-  backendMends,
-  downMends,
+  backendMend,
+  downMend,
   processName,
   unsupportedMeanings,
   type BackendState,
@@ -209,7 +209,7 @@ function backendView(state: BackendState, { gpus }: GpuSnapshot, nowUnixSeconds:
             reason: failure.reason,
             message: failure.message,
             since: iso(Math.min(failure.sinceUnixSeconds, nowUnixSeconds)),
-            mend: backendMends[failure.reason],
+            mend: backendMend(backend, failure.reason),
           },
         }),
     restarts,
@@ -237,7 +237,7 @@ function gpuView(watched: WatchedGpu, snapshot: GpuSnapshot): GpuView {
     condition,
     ...(condition === 'up' || condition === 'suspended' || isDownByBackend(watched, snapshot)
       ? {}
-      : { mend: downMends[condition] }),
+      : { mend: downMend(facts.vendor, condition) }),
     ageSeconds: round(ageSeconds),
     facts,
     figures: figuresOf(points),

@@ -1,6 +1,6 @@
 import {
-  backendMends,
-  downMends,
+  backendMend,
+  downMend,
   GPU_VENDORS,
   xidCatalogue,
   type BackendState,
@@ -299,7 +299,7 @@ function problemOf(
   nowSeconds: number,
   backends: readonly BackendState[],
 ): ProblemView {
-  const { condition, gpu } = watched.reading;
+  const { condition, gpu, facts } = watched.reading;
   if (condition === 'suspended') {
     return {
       text: 'Put to sleep by the kernel, and left alone: to read it would wake it. It wakes by itself when a program uses it.',
@@ -310,9 +310,12 @@ function problemOf(
   const since = lastUpSeconds === undefined ? '' : ` Last figures ${agoText(nowSeconds - lastUpSeconds)}.`;
   if (condition === 'driver_unreachable') {
     if (failureOf(watched.backend, backends) !== undefined) return NO_PROBLEM;
-    return { text: `No figures for ${spanText(watched.ageSeconds)}.`, command: downMends[condition].command };
+    return {
+      text: `No figures for ${spanText(watched.ageSeconds)}.`,
+      command: downMend(facts.vendor, condition).command,
+    };
   }
-  const { sentence, command } = downMends[condition];
+  const { sentence, command } = downMend(facts.vendor, condition);
   return { text: `${sentence}${since}`, command: command.replace('INDEX', gpu) };
 }
 
@@ -325,7 +328,7 @@ function driverProblems({ gpus, backends }: GpuSnapshot): readonly ProblemView[]
     if (failure === undefined || unread.length === 0) return [];
     const count = unread.length === 1 ? '1 GPU' : `${unread.length} GPUs`;
     const age = spanText(Math.max(...unread.map(({ ageSeconds }) => ageSeconds)));
-    const { sentence, command } = backendMends[failure.reason];
+    const { sentence, command } = backendMend(backend, failure.reason);
     // Of a driver that hangs there is no more to say; any other failure has words of its own.
     const said = failure.reason === 'hung' ? '' : ` (${failure.message})`;
     return [{ text: `No figures of ${count} from ${backend} for ${age}${said}. ${sentence}`, command }];

@@ -56,7 +56,7 @@ export {
   readingFamilies,
   type GpuSnapshotOptions,
 } from './snapshot-families.ts';
-export { backendMends, downMends, unsupportedMeanings, type Mend } from './mends.ts';
+export { backendMend, downMend, unsupportedMeanings, type Mend } from './mends.ts';
 export { FATAL_XIDS, xidCatalogue, type XidMeaning } from './watch/xid-catalogue.ts';
 export { NotRecognizedError, readSavedGpuFolder, readSavedGpus, type SavedGpus } from './read-saved.ts';
 export {

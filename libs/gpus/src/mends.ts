@@ -1,4 +1,11 @@
-import type { BackendFailureReason, DownReason, UnsupportedReading } from './reading.ts';
+import {
+  BACKEND_VENDORS,
+  type BackendFailureReason,
+  type BackendName,
+  type DownReason,
+  type GpuVendor,
+  type UnsupportedReading,
+} from './reading.ts';
 
 /** What to do about a failure: a sentence that explains it, and a command that mends it or tells more. */
 export interface Mend {
@@ -6,7 +13,7 @@ export interface Mend {
   readonly command: string;
 }
 
-/** The mend of each failure of a backend as a whole. */
+/** The mend of each failure of a backend as a whole, in NVIDIA's words; what is otherwise for another vendor is below. */
 export const backendMends = {
   library_missing: {
     sentence:
@@ -106,6 +113,59 @@ export const downMends = {
     command: 'sudo dmesg | grep -i xid | tail',
   },
 } as const satisfies Record<DownReason, Mend>;
+
+interface VendorMends {
+  readonly backend: Readonly<Partial<Record<BackendFailureReason, Mend>>>;
+  readonly gpu: Readonly<Partial<Record<DownReason, Mend>>>;
+}
+
+/** In amdgpu's log: `amdgpu: ring gfx_0.0.0 timeout`, `amdgpu: GPU reset begin!` (amdgpu_job.c, amdgpu_device.c). */
+const AMD_LOG = 'sudo dmesg | grep -i amdgpu | tail';
+
+/** What the mends above do not fit. */
+const vendorMends: Readonly<Record<GpuVendor, VendorMends>> = {
+  nvidia: { backend: {}, gpu: {} },
+  amd: {
+    backend: {
+      driver_not_loaded: {
+        sentence:
+          'No driver has the GPU: amdgpu is not loaded, or does not know it, or the GPU was given to a virtual machine.',
+        command: `sudo modprobe amdgpu; ${AMD_LOG}`,
+      },
+      timeout: {
+        sentence: 'A reading took longer than it may: many GPUs, or one that is being reset.',
+        command: AMD_LOG,
+      },
+      hung: {
+        sentence:
+          'The driver does not answer, often because a GPU hangs: look for a ring timeout and a reset in the kernel log. It is read again by itself once it answers; if it never does, a reboot helps, at times only with the power cut.',
+        command: AMD_LOG,
+      },
+    },
+    gpu: {
+      lost: {
+        sentence:
+          'It fell off the bus: power, riser, heat or the board itself. Only a reboot brings it back.',
+        command: AMD_LOG,
+      },
+      unknown_error: { sentence: 'The driver answers nothing that is asked of it.', command: AMD_LOG },
+      no_permission: {
+        sentence: 'This user may not read it.',
+        command: 'ls -l /sys/class/drm/card*/device/ | head -30',
+      },
+    },
+  },
+};
+
+/** What to do about the failure of a backend. */
+export function backendMend(backend: BackendName, reason: BackendFailureReason): Mend {
+  return vendorMends[BACKEND_VENDORS[backend]].backend[reason] ?? backendMends[reason];
+}
+
+/** What to do about a GPU that gives nothing. */
+export function downMend(vendor: GpuVendor, reason: DownReason): Mend {
+  return vendorMends[vendor].gpu[reason] ?? downMends[reason];
+}
 
 /** Why a reading is not to be had, in words. */
 export const unsupportedMeanings = {
