@@ -23,7 +23,13 @@ export type MetricLabels = {
     | ExporterMetrics[Name]['labels'][number];
 } & {
   readonly [Self in SelfFamily as Self['name']]: TargetLabel | Self['labels'][number];
-} & { readonly up: TargetLabel; readonly scrape_duration_seconds: TargetLabel };
+} & { readonly up: TargetLabel; readonly scrape_duration_seconds: TargetLabel } & {
+  readonly [Name in NodeFilesystem]: TargetLabel | 'device' | 'fstype' | 'mountpoint';
+};
+
+/** Of node-exporter's filesystem collector. */
+type NodeFilesystem =
+  'node_filesystem_avail_bytes' | 'node_filesystem_size_bytes' | 'node_filesystem_readonly';
 
 export type MetricName = keyof MetricLabels;
 
