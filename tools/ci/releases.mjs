@@ -41,7 +41,10 @@ export function releasesOf({ event, ref, commit, day, versions, passed }) {
   const newestLike = (/** @type {string} */ version) =>
     stable.filter((other) => minorOf(other) === minorOf(version)).at(-1);
 
-  if (!passed && event === 'push')
+  if (ref !== 'refs/heads/main' && !ref.startsWith('refs/tags/'))
+    throw new Error(`${ref} is not published: only main and tags of versions are`);
+  const renews = ref === 'refs/heads/main' && event !== 'push';
+  if (!passed && !renews)
     throw new Error(`ci.yaml has not passed for ${commit}: let it pass there, then run this again`);
   if (ref.startsWith('refs/tags/')) {
     const version = /^refs\/tags\/v(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)$/.exec(ref)?.[1];
@@ -58,9 +61,7 @@ export function releasesOf({ event, ref, commit, day, versions, passed }) {
       },
     ];
   }
-  if (ref !== 'refs/heads/main')
-    throw new Error(`${ref} is not published: only main and tags of versions are`);
-  if (event === 'push') return [{ at: commit, release: '', tags: ['edge', `sha-${commit.slice(0, 7)}`] }];
+  if (!renews) return [{ at: commit, release: '', tags: ['edge', `sha-${commit.slice(0, 7)}`] }];
   return [
     ...(newest === undefined
       ? []
