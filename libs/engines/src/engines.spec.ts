@@ -5,7 +5,7 @@ import { renderExposition } from '@llm-monitor/metrics-core';
 import { promtoolPath, promtoolReason, runPromtoolCheck } from '@llm-monitor/testing';
 
 import { rulesOf } from './apply-rules.ts';
-import { CORE_METRICS, llmFamilies, type LlmMetricName } from './families.ts';
+import { CORE_METRICS, LABEL_VALUES, llmFamilies, type LlmMetricName } from './families.ts';
 import { readSaved, type SavedReading } from './read-saved.ts';
 import { adapterOf, ENGINE_NAMES, type EngineName } from './registry.ts';
 import { SAFE_PATHS } from './safe-paths.ts';
@@ -24,10 +24,10 @@ function readFixture(file: string): Promise<SavedReading> {
   return readSaved(readFileSync(path.join(fixturesDirectory, file), 'utf8'), file);
 }
 
-/** The values of the labels that name a kind: an engine's own word for one would be a series that no panel shows. */
-const LABEL_VALUES: Record<string, readonly string[]> = {
-  finish_reason: ['stop', 'length', 'tool_calls', 'abort', 'error', 'repetition', 'other', 'all'],
-  error_type: ['rejected', 'overloaded', 'validation', 'internal', 'aborted', 'timeout', 'other'],
+/** `all` is for engines that do not split. */
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  ...LABEL_VALUES,
+  finish_reason: [...LABEL_VALUES.finish_reason, 'all'],
 };
 
 /** What a reviewer reads: the canonical exposition, then what the engine owed and what was wrong with its answer. */
@@ -126,7 +126,7 @@ describe('fixtures', () => {
     const labels = reading.families.flatMap(({ points }) =>
       points.flatMap((point) => Object.entries(point.labels)),
     );
-    const own = labels.filter(([name, value]) => LABEL_VALUES[name]?.includes(value) === false);
+    const own = labels.filter(([name, value]) => KINDS[name]?.includes(value) === false);
     expect(own).toEqual([]);
   });
 

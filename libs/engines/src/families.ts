@@ -14,6 +14,12 @@ export interface CanonicalFamily {
 /** What is served, and by which of several replicas: the labels of most metrics. */
 export const SERVED = ['model', 'replica'] as const;
 
+/** The values of the labels that name a kind: an engine's own word for one would be a series that no panel shows. */
+export const LABEL_VALUES = {
+  finish_reason: ['stop', 'length', 'tool_calls', 'abort', 'error', 'repetition', 'other'],
+  error_type: ['rejected', 'overloaded', 'validation', 'internal', 'aborted', 'timeout', 'other'],
+} as const;
+
 /**
  * Every `llm_*` metric that is read from an engine, once. Definitions: TTFT, TPOT and inter-token latency as vLLM's
  * docs/design/metrics.md has them; prompt tokens always include cached ones; histograms keep the engine's bounds.
@@ -102,12 +108,12 @@ export const llmFamilies = {
   },
   llm_requests_finished_total: {
     type: 'counter',
-    help: 'Requests that ended, by reason: stop, length, tool_calls, abort, error, repetition, other; all where the engine does not split.',
+    help: `Requests that ended, by reason: ${LABEL_VALUES.finish_reason.join(', ')}; all where the engine does not split.`,
     labels: [...SERVED, 'finish_reason'],
   },
   llm_request_errors_total: {
     type: 'counter',
-    help: 'Requests that failed, by error_type: rejected, overloaded, validation, internal, aborted, timeout, other.',
+    help: `Requests that failed, by error_type: ${LABEL_VALUES.error_type.join(', ')}.`,
     labels: [...SERVED, 'error_type'],
     openTelemetry: 'error.type (the error_type label)',
   },
